@@ -1,0 +1,124 @@
+"""A read-only window on the caches that records who read what.
+
+A plugin reads other objects only through here. When something that was read changes, its reader is rendered again:
+nobody writes "enqueue the pods of this subnet".
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
+
+from ovnloom.core.kube.objects import Key, Kind, Object, kind_id
+
+if TYPE_CHECKING:
+    from ovnloom.core.desired.model import Lease
+    from ovnloom.core.ipam.allocator import Ipam, PoolUsage
+    from ovnloom.core.kube.cache import Cache
+
+T = TypeVar("T", bound=Object)
+
+# What can be read: an object, an index value, a whole kind, a pool's being in use, a port's lease, an object's faults.
+Token: TypeAlias = tuple[str, ...]
+
+
+class Stale(Exception):
+    """The cache of *kind* is too old to decide; core refreshes it and asks again."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(f"the cache of {kind} may be older than the object that asks")
+        self.kind = kind
+
+
+class Readers:
+    """Who read what; forgotten and recorded anew at each rendering."""
+
+    def __init__(self) -> None:
+        self._by_token: dict[Token, dict[Key, None]] = defaultdict(dict)
+        self._by_reader: dict[Key, tuple[Token, ...]] = {}
+
+    def record(self, reader: Key, tokens: Collection[Token]) -> None:
+        if (before := self._by_reader.get(reader)) is not None:
+            if len(before) == len(tokens) and all(token in tokens for token in before):
+                return
+            self.forget(reader)
+        if tokens:
+            self._by_reader[reader] = tuple(tokens)
+            for token in tokens:
+                self._by_token[token][reader] = None
+
+    def forget(self, reader: Key) -> None:
+        for token in self._by_reader.pop(reader, ()):
+            readers = self._by_token[token]
+            readers.pop(reader, None)
+            if not readers:
+                del self._by_token[token]
+
+    def of(self, token: Token) -> Iterable[Key]:
+        return self._by_token.get(token, ())
+
+
+def touched(kind: Kind[T], old: T | None, new: T | None) -> Iterator[Token]:
+    """The tokens whose readers a change from *old* to *new* concerns."""
+    name = kind_id(kind)
+    known = new or old
+    if known is None:
+        return
+    yield ("object", name, known.metadata.namespace, known.metadata.name)
+    yield ("kind", name)
+    for index, values in kind.indexes.items():
+        for value in {*(values(old) if old else ()), *(values(new) if new else ())}:
+            yield ("index", name, index, value)
+
+
+class View:
+    """What plugins may know. Objects that come out are shared: reading only."""
+
+    def __init__(self, caches: Mapping[str, Cache[Object]], ipam: Ipam | None = None, faults: Mapping[Key, list[str]] | None = None) -> None:
+        self._caches, self._ipam, self._faults = caches, ipam, faults if faults is not None else {}
+        self.reads: dict[Token, None] = {}
+
+    def get(self, kind: Kind[T], name: str, namespace: str = "") -> T | None:
+        """The object, or ``None``."""
+        self.reads["object", kind_id(kind), namespace, name] = None
+        return self._cache(kind).get(namespace, name)
+
+    def select(self, kind: Kind[T], index: str, value: str) -> Iterable[T]:
+        """Objects found under *value* of one of the kind's indexes, by name."""
+        self.reads["index", kind_id(kind), index, value] = None
+        return sorted(self._cache(kind).select(index, value), key=lambda o: (o.metadata.namespace, o.metadata.name))
+
+    def list(self, kind: Kind[T]) -> Iterable[T]:
+        """All objects of a kind, by name. The reader is rendered again whenever any of them changes: think of an index first."""
+        self.reads["kind", kind_id(kind)] = None
+        return sorted(self._cache(kind).all(), key=lambda o: (o.metadata.namespace, o.metadata.name))
+
+    def fresh(self, kind: Kind[T], obj: Object) -> None:
+        """Raises ``Stale`` unless the cache of *kind* is known to be at least as new as *obj*.
+
+        Watches of different kinds have no common order. Who concludes something from the *absence* of an object asks this first.
+        """
+        if int(self._cache(kind).resource_version or 0) < int(obj.metadata.resource_version or 0):
+            raise Stale(kind_id(kind))
+
+    def lease(self, port: str) -> Lease | None:
+        """The addresses held for *port*."""
+        self.reads["lease", port] = None
+        return self._ipam.lease(port) if self._ipam else None
+
+    def pool_in_use(self, pool: str) -> bool:
+        """Whether anybody holds an address of *pool*."""
+        self.reads["pool", pool] = None
+        return self._ipam is not None and any(True for _ in self._ipam.leases(pool))
+
+    def usage(self, pool: str) -> PoolUsage | None:
+        """Counters of a pool, for ``status`` only: not recorded, status is computed again whenever they change."""
+        return self._ipam.usage(pool) if self._ipam else None
+
+    def faults(self, key: Key) -> Iterable[str]:
+        """What is wrong with an object, for ``status`` only."""
+        return self._faults.get(key, ())
+
+    def _cache(self, kind: Kind[T]) -> Cache[T]:
+        return self._caches[kind_id(kind)]  # type: ignore[return-value]  # a cache per kind, of that kind's struct

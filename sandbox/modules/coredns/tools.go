@@ -1,0 +1,8 @@
+//go:build tools
+
+// Package tools pins what the sandbox builds from this module.
+package tools
+
+import (
+	_ "github.com/coredns/coredns"
+)

@@ -1,0 +1,119 @@
+"""All images unpacked once, in a containerd folder that every node shares: a node pays neither time nor space for them.
+
+A node gets copies of containerd's two databases, hard links to the blobs, and symbolic links to the unpacked layers, which are
+mounted read-only at /store. A store never changes; other images make another store.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from ovnloom.sandbox import container, images, product
+from ovnloom.sandbox.command import succeeds
+from ovnloom.sandbox.container import Machine
+from ovnloom.sandbox.paths import Cache, key_of, point
+from ovnloom.sandbox.plan import Plan
+from ovnloom.sandbox.ready import until
+from ovnloom.sandbox.roots import node_root
+
+METADATA = "io.containerd.metadata.v1.bolt/meta.db"
+SNAPSHOTTER = "io.containerd.snapshotter.v1.overlayfs"
+BLOBS = "io.containerd.content.v1.content/blobs/sha256"
+PRODUCT = "product-manifest"
+
+
+def store_key(made: product.Product | None) -> str:
+    """Code is not in it: the product's last layer is imported by each node when the store's is another."""
+    return key_of(node_root().key(), images.support_key(), made.below if made else "")
+
+
+def current(cache: Cache) -> Path:
+    return (cache.store / "current").resolve()
+
+
+def seed(plan: Plan, made: product.Product | None) -> None:
+    """Makes the store for the present images unless it is there, in a throw-away container of *plan*."""
+    cache = plan.cache
+    path = cache.store / store_key(made)
+    if not path.exists():
+        fresh = path.with_name(path.name + ".part")
+        succeeds(["runc", "delete", "-f", plan.space("seed")])
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir(parents=True)
+        fill(Machine(plan, "seed"), fresh, made)
+        fresh.replace(path)
+    point(cache.store / "current", path)
+    remove_unused(cache, path)
+
+
+def fill(machine: Machine, folder: Path, made: product.Product | None) -> None:
+    container.lay_out(machine)
+    container.boot(machine, folder, None, network=False)
+    try:
+        container.launch(machine, ["containerd"], "containerd")
+        until(lambda: succeeds(["runc", "exec", machine.container, "ctr", "version"], timeout=5), "containerd of the image store", 60)
+        archives = [images.support_archive(machine.plan.cache, image) for image in images.support_images()]
+        if made:
+            archives.append(machine.plan.cache.images / "product" / made.full)
+        for archive in archives:
+            import_archive(machine, archive)
+        if made:
+            (folder / PRODUCT).write_text(made.manifest)
+        # An orderly end: the databases must be whole.
+        container.execute(machine, ["pkill", "-TERM", "-x", "containerd"])
+        until(lambda: not succeeds(["runc", "exec", machine.container, "pgrep", "-x", "containerd"]), "end of containerd", 20)
+    finally:
+        succeeds(["runc", "delete", "-f", machine.container])
+        succeeds(["umount", "-l", str(machine.root)])
+        shutil.rmtree(machine.folder, ignore_errors=True)
+
+
+def import_archive(machine: Machine, archive: Path) -> None:
+    inside = Path("/images") / archive.relative_to(machine.plan.cache.images)
+    container.execute(machine, ["ctr", "-n", "k8s.io", "images", "import", str(inside)])
+
+
+def load_newer(machine: Machine) -> None:
+    """Imports the product's last layer when the node's image is of other code."""
+    made = product.current(machine.plan.cache)
+    memo = machine.folder / PRODUCT
+    if made is None or (memo.exists() and memo.read_text() == made.manifest):
+        return
+    import_archive(machine, machine.plan.cache.images / "product" / made.thin)
+    memo.write_text(made.manifest)
+
+
+def share(store: Path, machine: Machine) -> None:
+    """Makes the containerd folder of *machine* from *store*."""
+    target = machine.folder / "containerd"
+    for name in (METADATA, f"{SNAPSHOTTER}/metadata.db"):
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(store / name, target / name)
+    (target / BLOBS).mkdir(parents=True)
+    for blob in (store / BLOBS).iterdir():
+        os.link(blob, target / BLOBS / blob.name)
+    (target / SNAPSHOTTER / "snapshots").mkdir()
+    for snapshot in (store / SNAPSHOTTER / "snapshots").iterdir():
+        (target / SNAPSHOTTER / "snapshots" / snapshot.name).symlink_to(f"/store/{SNAPSHOTTER}/snapshots/{snapshot.name}")
+    if (store / PRODUCT).exists():
+        shutil.copyfile(store / PRODUCT, machine.folder / PRODUCT)
+
+
+def remove_unused(cache: Cache, keep: Path) -> None:
+    """Removes the stores no bed stands on; each bed's folder holds a link to its own."""
+    used = {keep.resolve(), *(link.resolve() for link in cache.beds.glob("*/store"))}
+    for old in cache.store.iterdir():
+        if not old.is_symlink() and old.resolve() not in used:
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def stand_on(plan: Plan) -> None:
+    """Binds a bed to the present store, for as long as its folder exists."""
+    point(plan.folder / "store", current(plan.cache))
+
+
+def of_bed(plan: Plan) -> Path:
+    return (plan.folder / "store").resolve()
+
