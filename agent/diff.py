@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from ovnloom.agent import ovs
 from ovnloom.agent.kernel import Kernel
 from ovnloom.core.desired.host import Address, HostState, Link, OpenVSwitch, OvsPort, Route, Sysctl
+from ovnloom.core.net import network
 
 # What the tunnel's headers take of each packet (bytes), by ovn-encap-type; IPv6 outside takes 20 more.
 _OVERHEAD = {"geneve": 100, "vxlan": 50, "stt": 72}
@@ -53,7 +54,7 @@ def _port(port: OvsPort, switch: ovs.Switch, writes: Writes) -> None:
     interface, bridge = switch.interfaces.get(port.name), switch.bridge_of(port.name)
     if interface is None or bridge != port.bridge:
         if bridge:
-            writes.operations.append(ovs.remove_port(bridge, switch.ports[port.name]))
+            writes.operations.append(ovs.remove_port(bridge, switch.ports[port.name].uuid))
         writes.operations += ovs.add_port(port.bridge, port.name, type=port.type, mac=port.mac, external_ids=port.external_ids)
         return
     where = [["name", "==", port.name]]
@@ -70,7 +71,7 @@ def _port(port: OvsPort, switch: ovs.Switch, writes: Writes) -> None:
         writes.operations.append(ovs.next_cfg())
 
 
-def kernel_writes(wanted: Iterable[HostState], kernel: Kernel, mtu: int) -> Writes:
+def kernel_writes(wanted: Iterable[HostState], kernel: Kernel, mtu: int, userspace: bool) -> Writes:
     """Writes to the kernel: links, then settings, addresses and routes, then what is not wanted any more.
 
     Of addresses only those of links that somebody wants an address on are taken away, of routes only our own.
@@ -79,7 +80,7 @@ def kernel_writes(wanted: Iterable[HostState], kernel: Kernel, mtu: int) -> Writ
     values = list(wanted)
     for value in values:
         if isinstance(value, Link):
-            _link(value, kernel, mtu, writes)
+            _link(value, kernel, mtu, userspace, writes)
         elif isinstance(value, Sysctl):
             _sysctl(value, kernel, writes)
     addresses = {v for v in values if isinstance(v, Address)}
@@ -90,17 +91,20 @@ def kernel_writes(wanted: Iterable[HostState], kernel: Kernel, mtu: int) -> Writ
             writes.blocked.append(f"there is no device {address.link} yet")
     managed = {address.link for address in addresses}
     writes.remove += sorted((a for a in kernel.addresses - addresses if a.link in managed), key=lambda a: a.key)
-    _routes([v for v in values if isinstance(v, Route)], kernel, writes)
+    # the kernel itself makes the route to the network of an address, as soon as it has the address
+    coming = {(a.link, str(network(a.address))) for a in writes.ensure if isinstance(a, Address)}
+    routes = [v for v in values if isinstance(v, Route) and (v.gateway or (v.link, v.destination) not in coming)]
+    _routes(routes, kernel, writes)
     writes.blocked = list(dict.fromkeys(writes.blocked))
     return writes
 
 
-def _link(link: Link, kernel: Kernel, mtu: int, writes: Writes) -> None:
+def _link(link: Link, kernel: Kernel, mtu: int, userspace: bool, writes: Writes) -> None:
     state = kernel.links.get(link.name)
     if state is None:
         writes.blocked.append(f"there is no device {link.name} yet")
         return
-    wanted = replace(link, mtu=link.mtu or mtu)
+    wanted = replace(link, mtu=link.mtu or mtu, checksum=False if link.checksum is None and userspace else link.checksum)
     if not wanted.mtu:
         writes.blocked.append("no device has the tunnels' address (external_ids:ovn-encap-ip) yet, so the MTU is not known")
         return

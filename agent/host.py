@@ -15,7 +15,7 @@ from ovnloom.agent.diff import Writes, kernel_writes, network_mtu, switch_writes
 from ovnloom.agent.notices import Notices
 from ovnloom.agent.ovs import Switch, SwitchError
 from ovnloom.agent.signal import Signal
-from ovnloom.core.desired.host import Address, HostState, Link, NftRule, NftSet, Route, Sysctl
+from ovnloom.core.desired.host import Address, HostState, Link, NftRule, NftSet, OvsPort, Route, Sysctl
 from ovnloom.core.kube import backoff
 
 log = structlog.get_logger()
@@ -37,6 +37,7 @@ class Host:
         self._text = ""  # of the table, as rendered
         self._printed = ""  # the same, as nft prints it
         self._notices = Notices(self.changed, self._firewall_changed)
+        self._seen: object = None  # of the switch, what concerns the node itself
 
     @property
     def ready(self) -> bool:
@@ -49,8 +50,18 @@ class Host:
         self._firewall_dirty = True
         self._dirty.set()
 
+    def _switch_changed(self) -> None:
+        ports = [value.name for value in self._wanted().values() if isinstance(value, OvsPort)]
+        switch = self._switch
+        state = [(switch.interfaces.get(name), switch.bridge_of(name)) for name in ports]
+        seen = (switch.connected, switch.external_ids, sorted(switch.bridges), state)
+        if seen != self._seen:  # ports of pods come and go
+            self._seen = seen
+            self.changed()
+
     async def run(self) -> None:
         """Never returns; cancel it."""
+        self._switch.changes.listen(self._switch_changed)
         self._notices.start()
         self._dirty.set()
         failures = 0
@@ -106,8 +117,9 @@ class Host:
         settings = {v.path for v in values if isinstance(v, Sysctl)}
         tunnel = self._switch.external_ids.get("ovn-encap-ip", "").split(",")[0]
         state = await netns.in_thread(lambda: kernel.observe(links, settings, tunnel))
+        self._notices.links = frozenset({*links, state.tunnel}) if state.tunnel else frozenset()
         self.mtu = network_mtu(self._configured_mtu, state.mtu, self._switch.external_ids)
-        writes = kernel_writes(values, state, self.mtu)
+        writes = kernel_writes(values, state, self.mtu, self._switch.userspace)
         if writes.count:
             self.kernel_writes += writes.count
             log.info("kernel.written", set=[v.key for v in writes.ensure], removed=[v.key for v in writes.remove])

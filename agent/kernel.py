@@ -51,7 +51,8 @@ class Kernel:
     addresses: frozenset[Address] = frozenset()
     routes: frozenset[RouteState] = frozenset()
     sysctls: Mapping[str, str] = field(default_factory=dict)
-    mtu: int = 0  # of the device that carries the tunnels; 0: there is none yet
+    tunnel: str = ""  # the device that has the tunnels' address
+    mtu: int = 0  # of that device; 0: there is none yet
 
 
 def version(spelled: str) -> int:
@@ -65,15 +66,16 @@ def observe(links: Iterable[str], sysctls: Iterable[str], tunnel_address: str) -
         names = {message["index"]: name for name, message in by_name.items()}
         states = {name: _link_state(by_name[name]) for name in links if name in by_name}
         wanted = {state.index for state in states.values()}
-        addresses, mtu = set(), 0
+        addresses, tunnel, mtu = set(), "", 0
         for message in netlink.get_addr():
             local = message.get("IFA_LOCAL") or message.get("IFA_ADDRESS")
             if local == tunnel_address:
-                mtu = int(by_name[names[message["index"]]].get("IFLA_MTU"))
+                tunnel = names[message["index"]]
+                mtu = int(by_name[tunnel].get("IFLA_MTU"))
             if message["index"] in wanted and message["scope"] == 0:
                 addresses.add(Address(names[message["index"]], f"{local}/{message['prefixlen']}"))
         routes = {state for family in FAMILIES.values() for state in _routes(netlink, family, names, wanted)}
-    return Kernel(states, frozenset(addresses), frozenset(routes), _sysctls(sysctls), mtu)
+    return Kernel(states, frozenset(addresses), frozenset(routes), _sysctls(sysctls), tunnel, mtu)
 
 
 def _link_state(message: Any) -> LinkState:

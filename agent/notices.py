@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 from collections.abc import Callable
 
 from ovnloom.agent.nft import TABLE
@@ -17,17 +18,24 @@ _NFTABLES_GROUP = 7  # NFNLGRP_NFTABLES
 _OURS = TABLE.encode() + b"\0"
 
 
+_LINK_MESSAGES = (16, 17)  # RTM_NEWLINK, RTM_DELLINK
+
+
 class Notices:
-    """Calls *network* and *firewall* in the event loop. Sockets belong to the namespace in which ``start`` is called."""
+    """Calls *network* and *firewall* in the event loop; *network* for links only if they are in *links* (empty: all are).
+
+    Sockets belong to the namespace in which ``start`` is called.
+    """
 
     def __init__(self, network: Callable[[], None], firewall: Callable[[], None]) -> None:
         self._network, self._firewall = network, firewall
+        self.links: frozenset[str] = frozenset()
         self._sockets: list[socket.socket] = []
 
     def start(self) -> None:
-        self._listen(socket.NETLINK_ROUTE, _ROUTE_GROUPS, 0, self._network, b"")
+        self._listen(socket.NETLINK_ROUTE, _ROUTE_GROUPS, 0, self._network, self._concerns_links)
         # every other table's changes come too (kube-proxy has many): those that do not name ours are not for us
-        self._listen(_NETFILTER, 0, _NFTABLES_GROUP, self._firewall, _OURS)
+        self._listen(_NETFILTER, 0, _NFTABLES_GROUP, self._firewall, lambda message: _OURS in message)
 
     def stop(self) -> None:
         for sock in self._sockets:
@@ -35,20 +43,25 @@ class Notices:
             sock.close()
         self._sockets.clear()
 
-    def _listen(self, protocol: int, groups: int, membership: int, callback: Callable[[], None], name: bytes) -> None:
+    def _concerns_links(self, message: bytes) -> bool:
+        if not self.links or int.from_bytes(message[4:6], sys.byteorder) not in _LINK_MESSAGES:
+            return True
+        return any(name.encode() + b"\0" in message for name in self.links)
+
+    def _listen(self, protocol: int, groups: int, membership: int, callback: Callable[[], None], concerns: Callable[[bytes], bool]) -> None:
         sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, protocol)
         sock.bind((0, groups))
         if membership:
             sock.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, membership)
         self._sockets.append(sock)
-        asyncio.get_running_loop().add_reader(sock, _drain, sock, callback, name)
+        asyncio.get_running_loop().add_reader(sock, _drain, sock, callback, concerns)
 
 
-def _drain(sock: socket.socket, callback: Callable[[], None], name: bytes) -> None:
+def _drain(sock: socket.socket, callback: Callable[[], None], concerns: Callable[[bytes], bool]) -> None:
     heard = False
     while True:
         try:
-            heard = name in sock.recv(1 << 16) or heard
+            heard = concerns(sock.recv(1 << 16)) or heard
         except BlockingIOError:
             break
         except OSError:  # ENOBUFS: notices were lost, so any may have been for us

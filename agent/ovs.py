@@ -36,16 +36,13 @@ def _references(table: str) -> dict[str, Any]:
 _TEXT = {"type": "string"}
 _COLUMNS: dict[str, dict[str, Any]] = {
     "Open_vSwitch": {"external_ids": _MAP, "bridges": _references("Bridge")},
-    "Bridge": {"name": _TEXT, "ports": _references("Port")},
+    "Bridge": {"name": _TEXT, "ports": _references("Port"), "external_ids": _MAP},
     "Port": {"name": _TEXT, "interfaces": _references("Interface")},
     "Interface": {"name": _TEXT, "type": _TEXT, "mac": _OPTIONAL, "external_ids": _MAP, "error": _OPTIONAL},
 }
 # The columns that are read, as ovs-vswitchd.conf.db(5) types them; the server is asked for no others.
-_SCHEMA: dict[str, Any] = {
-    "name": "Open_vSwitch",
-    "version": "8.0.0",
-    "tables": {table: {"columns": columns} for table, columns in _COLUMNS.items()},
-}
+_SCHEMA: dict[str, Any] = {"name": "Open_vSwitch", "version": "8.0.0", "tables": {}}
+_SCHEMA["tables"] = {table: {"columns": columns} for table, columns in _COLUMNS.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +53,20 @@ class Interface:
     mac: str = ""
     error: str = ""
     external_ids: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Bridge:
+    name: str
+    uuid: str
+    ports: frozenset[str] = frozenset()  # their uuids
+    external_ids: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    name: str
+    uuid: str
 
 
 ATTEMPT = 2.0  # seconds of waiting for a first connection, after which it is asked whether to go on
@@ -73,8 +84,8 @@ class Switch:
         self.connected = False
         self.external_ids: Mapping[str, str] = {}
         self.interfaces: dict[str, Interface] = {}
-        self.ports: dict[str, str] = {}  # name -> uuid
-        self.bridges: dict[str, frozenset[str]] = {}  # name -> uuids of its ports
+        self.ports: dict[str, Port] = {}
+        self.bridges: dict[str, Bridge] = {}
         self.changes = Signal()
         self.commits = 0
         self._names: dict[tuple[str, str], str] = {}
@@ -121,13 +132,18 @@ class Switch:
         assert self._session is not None
         return _Api(self._session)
 
+    @property
+    def userspace(self) -> bool:
+        """Whether packets pass through ovs-vswitchd itself rather than the kernel's module."""
+        return self.external_ids.get("ovn-bridge-datapath-type") == "netdev"
+
     def by_iface_id(self, iface_id: str) -> list[Interface]:
         return [i for i in self.interfaces.values() if i.external_ids.get("iface-id") == iface_id]
 
     def bridge_of(self, port: str) -> str:
         """The name of the bridge that *port* is on, or ``""``."""
-        uuid = self.ports.get(port)
-        return next((name for name, ports in self.bridges.items() if uuid in ports), "") if uuid else ""
+        held = self.ports.get(port)
+        return next((name for name, bridge in self.bridges.items() if held.uuid in bridge.ports), "") if held else ""
 
     # called in the loop, by the session
 
@@ -139,10 +155,8 @@ class Switch:
             if table == "Open_vSwitch":
                 self.external_ids = value
             else:
-                name = value.name if table == "Interface" else value[0]
-                self._names[table, uuid] = name
-                rows: dict[str, Any] = self._table(table)
-                rows[name] = value if table == "Interface" else uuid if table == "Port" else value[1]
+                self._names[table, uuid] = value.name
+                self._table(table)[value.name] = value
         if self.connected != connected:
             log.info("switch.connected" if connected else "switch.lost", endpoint=self.endpoint)
         self.connected = connected
@@ -202,9 +216,9 @@ def _value(table: str, row: Any) -> Any:
     if table == "Open_vSwitch":
         return dict(row.external_ids)
     if table == "Bridge":
-        return (row.name, frozenset(str(port.uuid) for port in row.ports))
+        return Bridge(row.name, str(row.uuid), frozenset(str(port.uuid) for port in row.ports), dict(row.external_ids))
     if table == "Port":
-        return (row.name, ())
+        return Port(row.name, str(row.uuid))
     return Interface(row.name, str(row.uuid), row.type, "".join(row.mac), "".join(row.error), dict(row.external_ids))
 
 
@@ -243,6 +257,10 @@ def add_port(bridge: str, name: str, *, type: str = "", mac: str = "", external_
 def remove_port(bridge: str, uuid: str) -> Operation:
     """Takes the port *uuid* off *bridge*; its row and its interface's go with it."""
     return {"op": "mutate", "table": "Bridge", "where": [["name", "==", bridge]], "mutations": [["ports", "delete", ["uuid", uuid]]]}
+
+
+def remove_bridge(uuid: str) -> Operation:
+    return {"op": "mutate", "table": "Open_vSwitch", "where": [], "mutations": [["bridges", "delete", ["uuid", uuid]]]}
 
 
 def set_keys(table: str, where: list[Any], column: str, entries: Mapping[str, str]) -> Operation:

@@ -14,8 +14,15 @@ class Signal:
 
     def __init__(self) -> None:
         self._waiters: dict[asyncio.Future[Any], Callable[[], Any]] = {}
+        self._listeners: list[Callable[[], None]] = []
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Has *listener* called at every change."""
+        self._listeners.append(listener)
 
     def changed(self) -> None:
+        for listener in self._listeners:
+            listener()
         for future, wish in list(self._waiters.items()):
             if future.done():
                 continue

@@ -48,9 +48,10 @@ def controller(
     log_level: LogLevel = "info",
 ) -> None:
     """kube-ovn-controller: makes the northbound database follow the Kubernetes API."""
+    from ovnloom.core.ovn.remote import Tls
+
     from ovnloom.core import plugins
     from ovnloom.core.controller import Controller, Options
-    from ovnloom.core.ovn.session import Tls
 
     settings = _settings(config, log_level)
     enabled = plugins.load(plugins.CONTROLLER, settings)
@@ -79,7 +80,7 @@ def agent(
     settings = _settings(config, log_level)
     if not node:
         raise ConfigError(["--node: which node is this? Give its name, or set NODE_NAME"])
-    _until_signal(daemon.run(settings, node_name=node, kubeconfig=kubeconfig, cni_socket=cni_socket, ovs_socket=ovs, port=port))
+    asyncio.run(daemon.run(settings, daemon.Options(node, kubeconfig, cni_socket, ovs, port=port)))
 
 
 @app.command()

@@ -106,8 +106,7 @@ static bool string(struct scan *s, struct field *out)
 static bool digits(struct scan *s)
 {
     const unsigned char *from = s->at;
-    while (s->at < s->end && isdigit(*s->at))
-        s->at++;
+    while (s->at < s->end && isdigit(*s->at)) s->at++;
     return s->at > from;
 }
 
@@ -116,15 +115,11 @@ static bool number(struct scan *s)
     take(s, "-");
     if ((!take(s, "0") && !digits(s)) || (take(s, ".") && !digits(s))) return false;
     if (!take(s, "e") && !take(s, "E")) return true;
-    if (!take(s, "+"))
-        take(s, "-");
+    if (!take(s, "+")) take(s, "-");
     return digits(s);
 }
 
-static bool is(const struct field *f, const char *word)
-{
-    return f->kind == STRING && strcmp(f->value, word) == 0;
-}
+static bool is(const struct field *f, const char *word) { return f->kind == STRING && strcmp(f->value, word) == 0; }
 
 static bool member(struct scan *s, int depth, enum place place)
 {

@@ -1,11 +1,11 @@
 """The one configuration file: YAML into frozen models. Everything that is wrong is reported at once.
 
-    cluster:
-      nodeSwitch: join
-    plugins:            # enabled means loaded, in this order
-      - vpc
-      - subnet: {cidr: 10.16.0.0/16}
-      - node
+cluster:
+  nodeSwitch: join
+plugins:            # enabled means loaded, in this order
+  - vpc
+  - subnet: {cidr: 10.16.0.0/16}
+  - node
 """
 
 from __future__ import annotations

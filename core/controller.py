@@ -15,8 +15,11 @@ from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
+from uuid import NAMESPACE_URL, uuid5
 
 import structlog
+from ovnloom.core.ovn.remote import Tls
+from ovnloom.core.ovn.session import Session
 
 from ovnloom.core.config import Config
 from ovnloom.core.desired.publish import Write
@@ -33,12 +36,12 @@ from ovnloom.core.kube.reflector import Reflector
 from ovnloom.core.kube.writer import NotLeader, Verdict, Writer, Written
 from ovnloom.core.names import CONTROLLER
 from ovnloom.core.ovn import batcher
-from ovnloom.core.ovn.session import Session, Tls
 from ovnloom.core.plugins import PluginSet
 
 log = structlog.get_logger()
 
 LOCK = "ovnloom"
+CLUSTER_ID = uuid5(NAMESPACE_URL, "ovnloom")  # a northbound database serves one cluster
 WINDOW = 0.005  # seconds: how long a batch gathers while work keeps coming
 STATUS_PAUSE = 1.0  # seconds between two writes of the status of one object
 
@@ -71,12 +74,10 @@ class Controller:
         self.kinds = union(kind for o in plugins.fan_out("resource_kinds") for kind in o.result or ())
         self.client = Client.load(options.kubeconfig)
         self.caches: dict[str, Cache[Object]] = {kind_id(kind): Cache(kind, self._changed) for kind in self.kinds}
-        self.engine = Engine(plugins, self.caches, Ipam(), order=self.kinds)
+        self.engine = Engine(plugins, self.caches, Ipam(), order=self.kinds, cluster=CLUSTER_ID)
         self.reflectors = {name: Reflector(self.client, cache) for name, cache in self.caches.items()}
         identity = options.identity or os.environ.get("POD_NAME") or socket.gethostname()
-        self.leader = Leader(
-            self.client, config.cluster.namespace, CONTROLLER, identity, started=self._lead, stopped=self._stop_leading
-        )
+        self.leader = Leader(self.client, config.cluster.namespace, CONTROLLER, identity, started=self._lead, stopped=self._stop_leading)
         self.writer = Writer(self.client, self.caches, self.leader.may_write)
         self.events = Events(self.writer, CONTROLLER)
         self.health = Health(options.port)
@@ -90,7 +91,8 @@ class Controller:
         """Until cancelled. Raises ``ConfigError`` if the cluster lacks a kind."""
         await crds.check(self.client, self.kinds)
         self.session = Session(
-            database="OVN_Northbound", remote=self.options.nb, lock=LOCK, loop=asyncio.get_running_loop(), tls=self.options.tls, tables=None
+            database="OVN_Northbound", remote=self.options.nb, lock=LOCK, loop=asyncio.get_running_loop(), tls=self.options.tls, tables=None,
+            entitled=self.leader.may_write,
         )
         self.session.on_change(self._row_changed)
         self.session.on_resync(self._reload)
@@ -122,6 +124,7 @@ class Controller:
             task.cancel()
         await asyncio.gather(*self._leading, *self._tasks, return_exceptions=True)
         self._leading = []
+        await self.session.drop_lock()
 
     async def _work_on(self) -> None:
         await self.session.take_lock()

@@ -10,8 +10,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 import structlog
+from ovnloom.core.ovn.batcher import Outcome as Commit
+from ovnloom.core.ovn.batcher import UnitResult
 
 from ovnloom.core import status
 from ovnloom.core.cluster import CLUSTER, cluster
@@ -23,8 +26,6 @@ from ovnloom.core.errors import Invalid, Retry
 from ovnloom.core.ipam.books import Books, NotYet
 from ovnloom.core.kube.kinds import SUBNETS
 from ovnloom.core.kube.objects import Key, Kind, Object, kind_id
-from ovnloom.core.ovn.batcher import Outcome as Commit
-from ovnloom.core.ovn.batcher import UnitResult
 from ovnloom.core.ovn.ops import Unit
 from ovnloom.core.view import Readers, Stale, View, touched
 
@@ -61,8 +62,10 @@ class Batch:
 
 
 class Engine:
-    def __init__(self, plugins: PluginSet, caches: Mapping[str, Cache[Object]], ipam: Ipam, *, order: Sequence[Kind[Object]]) -> None:
-        self.plugins, self.caches, self.ipam = plugins, caches, ipam
+    def __init__(
+        self, plugins: PluginSet, caches: Mapping[str, Cache[Object]], ipam: Ipam, *, order: Sequence[Kind[Object]], cluster: UUID
+    ) -> None:
+        self.plugins, self.caches, self.ipam, self.cluster = plugins, caches, ipam, cluster
         self.kinds = {kind_id(kind): kind for kind in order}
         self._rank = {name: rank for rank, name in enumerate([CLUSTER.kind, *self.kinds])}
         self.store = Store()
@@ -144,7 +147,7 @@ class Engine:
             self._sweeping, self.swept = False, True
             enabled = {plugin.name for plugin in self.plugins.plugins}
             spots |= {Spot(row): CLUSTER for row in owned_strays(self.store, replica, enabled, self._untouchable())}
-        self._take(differences(spots, self.store, replica, self._label), batch)
+        self._take(differences(spots, self.store, replica, self._label, self.cluster), batch)
         return batch
 
     def done(self, batch: Batch, results: Sequence[UnitResult]) -> tuple[list[Write], list[Failure]]:

@@ -42,6 +42,12 @@ class Network(NamedTuple):
         return self.first + 1, self.last - 1
 
     @property
+    def hosts(self) -> tuple[int, int]:
+        """As ``usable``, but with the last address of an IPv6 block: it has no broadcast address (RFC 4291)."""
+        first, last = self.usable
+        return first, max(last, self.last) if self.version == 6 and first <= last else last
+
+    @property
     def size(self) -> int:
         """How many numbers are usable."""
         first, last = self.usable
@@ -117,6 +123,28 @@ def network(spelled: str) -> Network:
         raise ValueError(f"{spelled!r} has a prefix longer than {BITS[version]} bits")
     mask = (1 << (BITS[version] - length)) - 1
     return Network(version, value & ~mask, value | mask, length)
+
+
+SPECIAL = tuple(
+    (network(block), use)
+    for block, use in (
+        ("0.0.0.0/32", "this host (RFC 1122)"),
+        ("127.0.0.0/8", "loopback (RFC 1122)"),
+        ("169.254.0.0/16", "link-local (RFC 3927)"),
+        ("224.0.0.0/4", "multicast (RFC 5771)"),
+        ("255.255.255.255/32", "broadcast (RFC 919)"),
+        ("::/128", "the unspecified address (RFC 4291)"),
+        ("::1/128", "loopback (RFC 4291)"),
+        ("::ffff:0:0/96", "IPv4-mapped (RFC 4291)"),
+        ("fe80::/10", "link-local (RFC 4291)"),
+        ("ff00::/8", "multicast (RFC 4291)"),
+    )
+)
+
+
+def special(block: Network) -> str:
+    """Which addresses with a meaning of their own *block* shares, in words; ``""`` if it has none of them."""
+    return next((f"{reserved}, {use}" for reserved, use in SPECIAL if reserved.overlaps(block)), "")
 
 
 def networks(spelled: str) -> tuple[Network, ...]:
@@ -203,22 +231,29 @@ def default_gateway(cidr: str) -> str:
 
 
 def complete_gateway(gateway: str, cidr: str) -> str:
-    """*gateway* with the default one added for each block of *cidr* that it has no address for.
+    """*gateway* with the default one added for each block of *cidr* that it has no address for, IPv4 first.
 
-    Raises ValueError if something cannot be read.
+    Raises ValueError if something cannot be read or *gateway* names a family that *cidr* lacks, or one twice.
     """
-    given = {address(part).version: part for part in gateway.split(",") if part}
-    return ",".join(given.get(block.version) or default_gateway(str(block)) for block in map(network, cidr.split(",")))
+    blocks = networks(cidr)
+    given = [address(part) for part in gateway.split(",") if part]
+    chosen = {one.version: str(one) for one in given}
+    if len(chosen) < len(given) or not chosen.keys() <= {block.version for block in blocks}:
+        raise ValueError(f"gateway {gateway!r} must name one address for each CIDR block of {cidr!r} at most")
+    return ",".join(chosen.get(block.version) or default_gateway(str(block)) for block in blocks)
 
 
 def split(addresses: str) -> tuple[str, str]:
-    """``"v4,v6"`` as (v4, v6), whatever their order; a missing or unreadable one is ``""``."""
-    found = {4: "", 6: ""}
-    for part in addresses.split(","):
+    """``"v4,v6"`` as (v4, v6), whatever their order, with or without prefix lengths; a missing one is ``""``.
+
+    Both are ``""`` if *addresses* is neither an address nor a pair.
+    """
+    found: dict[int, str] = {}
+    parts = addresses.split(",")
+    for part in parts:
         if is_address(head := part.partition("/")[0]):
-            version = address(head).version
-            found[version] = found[version] or part
-    return found[4], found[6]
+            found[address(head).version] = part
+    return (found.get(4, ""), found.get(6, "")) if len(found) == len(parts) else ("", "")
 
 
 def join(v4: str, v6: str) -> str:
@@ -239,15 +274,15 @@ def by_family(entries: Iterable[str]) -> tuple[list[str], list[str]]:
 def with_prefix(addresses: str, cidr: str) -> str:
     """``"10.0.0.5,fd00::5"`` with the prefix lengths of *cidr*: ``"10.0.0.5/16,fd00::5/64"``, matched by family.
 
-    Raises ValueError if something cannot be read or a family has no block.
+    Raises ValueError if something cannot be read, a family has no block or two addresses.
     """
     prefixes = {block.version: block.prefix for block in networks(cidr)}
     parts = []
     for part in addresses.split(","):
         version = address(part).version
         if version not in prefixes:
-            raise ValueError(f"{part} has no CIDR block of its family in {cidr!r}")
-        parts.append(f"{part}/{prefixes[version]}")
+            raise ValueError(f"{part} has no CIDR block of its own in {cidr!r}")
+        parts.append(f"{part}/{prefixes.pop(version)}")
     return ",".join(parts)
 
 

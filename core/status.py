@@ -39,10 +39,12 @@ def _same(held: object, wanted: object) -> bool:
     return held == wanted
 
 
-def _conditions(held: Sequence[Mapping[str, Any]], wanted: Sequence[Mapping[str, Any]], now: str, generation: int) -> tuple[list[dict[str, Any]], bool]:
+def _conditions(
+    held: Sequence[Mapping[str, Any]], wanted: Sequence[Mapping[str, Any]], now: str, generation: int
+) -> tuple[list[dict[str, Any]], bool]:
     """Conditions of ours replaced, others' kept (a merge patch replaces the whole list)."""
     before = {c.get("type"): dict(c) for c in held}
-    result = {kind: value for kind, value in before.items()}
+    result = dict(before)
     differs = False
     for one in wanted:
         old = before.get(one["type"], {})

@@ -75,7 +75,9 @@ def touched(kind: Kind[T], old: T | None, new: T | None) -> Iterator[Token]:
 class View:
     """What plugins may know. Objects that come out are shared: reading only."""
 
-    def __init__(self, caches: Mapping[str, Cache[Object]], ipam: Ipam | None = None, faults: Mapping[Key, list[str]] | None = None) -> None:
+    def __init__(
+        self, caches: Mapping[str, Cache[Object]], ipam: Ipam | None = None, faults: Mapping[Key, list[str]] | None = None
+    ) -> None:
         self._caches, self._ipam, self._faults = caches, ipam, faults if faults is not None else {}
         self.reads: dict[Token, None] = {}
 

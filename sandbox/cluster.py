@@ -56,11 +56,11 @@ def boot_bare(plan: Plan, board: Board) -> None:
     with board.step("control plane and container runtimes"), ThreadPoolExecutor(4) as pool:
         (plan.folder / "etcd").mkdir(mode=0o700)
         start_all(plan, CONTROL_PLANE)
-        nodes = [pool.submit(boot_machine, plan, node) for node in plan.nodes]
+        boots = [pool.submit(boot_machine, plan, node) for node in plan.nodes]
         until(lambda: succeeds(kubectl_argv(plan, "get", "--raw", "/readyz"), timeout=5), "the API server", 90)
         start_all(plan, CONTROLLERS)
-        for node in nodes:
-            node.result()
+        for boot in boots:
+            boot.result()
     with board.step(f"{len(plan.nodes)} nodes registered"):
         for node in plan.nodes:
             start_kubernetes(plan, node)

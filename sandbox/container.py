@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ovnloom.sandbox.command import run
-from ovnloom.sandbox.roots import node_root
 from ovnloom.sandbox.plan import Plan
+from ovnloom.sandbox.roots import node_root
 from ovnloom.sandbox.settings import CONTAINERD
 
 ENV = ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]
@@ -19,11 +19,12 @@ CNI_PLUGINS = ("loopback", "portmap", "bandwidth", "host-local")
 FOLDERS = ("pki", "etc/cni/net.d", "opt/cni/bin", "etc/containerd", "store", "images", "var/lib/kubelet", "var/lib/containerd")
 # linux/capability.h, by number; what a newer kernel adds, no node needs.
 CAPABILITIES = (
-    "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE NET_BIND_SERVICE NET_BROADCAST NET_ADMIN "
-    "NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT SYS_PTRACE SYS_PACCT SYS_ADMIN SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME "
-    "SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ "
-    "PERFMON BPF CHECKPOINT_RESTORE"
-).split()
+    *("CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP", "LINUX_IMMUTABLE"),
+    *("NET_BIND_SERVICE", "NET_BROADCAST", "NET_ADMIN", "NET_RAW", "IPC_LOCK", "IPC_OWNER", "SYS_MODULE", "SYS_RAWIO", "SYS_CHROOT"),
+    *("SYS_PTRACE", "SYS_PACCT", "SYS_ADMIN", "SYS_BOOT", "SYS_NICE", "SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG", "MKNOD", "LEASE"),
+    *("AUDIT_WRITE", "AUDIT_CONTROL", "SETFCAP", "MAC_OVERRIDE", "MAC_ADMIN", "SYSLOG", "WAKE_ALARM", "BLOCK_SUSPEND", "AUDIT_READ"),
+    *("PERFMON", "BPF", "CHECKPOINT_RESTORE"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,7 @@ def specification(machine: Machine, containerd: Path, store: Path | None, *, net
             "user": {"uid": 0, "gid": 0},
             "args": ["/sbin/pause"],
             "env": ENV,
-            "capabilities": {kind: allowed for kind in ("bounding", "effective", "permitted", "inheritable")},
+            "capabilities": dict.fromkeys(("bounding", "effective", "permitted", "inheritable"), allowed),
         },
         "mounts": mounts,
         "linux": {
@@ -132,7 +133,7 @@ def boot(machine: Machine, containerd: Path, store: Path | None, *, network: boo
     """Starts the container. Raises ``CommandFailed`` with runc's words."""
     bundle = machine.folder / "bundle"
     (bundle / "config.json").write_text(json.dumps(specification(machine, containerd, store, network=network), indent=1))
-    run(["runc", "run", "-d", "-b", bundle, machine.container], log=machine.plan.logs / f"{machine.name}.runc.log")
+    run(["runc", "run", "-d", "-b", bundle, machine.container], log=machine.folder / "runc.log")
     if unified_cgroups():
         delegate(machine)
 

@@ -119,7 +119,13 @@ class Toolchain:
         for name in ("path", "build", "inside"):
             (home / name).mkdir(parents=True, exist_ok=True)
         script = HERE / "programs" / "inside.sh"
-        env = [f"GOPATH={home}/path", f"GOCACHE={home}/build", f"HOME={home}", "PATH=/usr/local/bin:/usr/bin:/bin", f"SSL_CERT_FILE={TRUST}"]
+        env = [
+            f"GOPATH={home}/path",
+            f"GOCACHE={home}/build",
+            f"HOME={home}",
+            "PATH=/usr/local/bin:/usr/bin:/bin",
+            f"SSL_CERT_FILE={TRUST}",
+        ]
         mounts = [str(self.cache.top), str(folder.parent)]
         return ["sh", str(script), str(root), f"{home}/inside", str(folder), *mounts, "--", "env", *env, "go", *arguments]
 
@@ -172,5 +178,3 @@ def assemble(cache: Cache, built: list[Module]) -> Path:
 def why_inside() -> str:
     """For the user: where the Go programs are built."""
     return "the host's Go" if host_go() else f"Go of Debian {roots.RELEASE} (the host has none from 1.21 on)"
-
-

@@ -174,5 +174,3 @@ def render_pip_conf(listing: Iterable[str], environment: os._Environ[str] | dict
         if variable.startswith("PIP_") and option in kept:
             values[option] = value
     return "\n".join(["[global]", *(f"{option} = {value}" for option, value in sorted(values.items()))]) + "\n"
-
-

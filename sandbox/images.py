@@ -112,7 +112,9 @@ def base_layer(cache: Cache, root: Root) -> oci.Blob:
 def support_key() -> str:
     """Changes when any of these images would."""
     programs = [module.key() for module in golang.modules()]
-    return key_of(RECIPE, repr([image.name for image in support_images()]), tools_root().key(), *programs, key_of_files([HERE / "programs"]))
+    return key_of(
+        RECIPE, repr([image.name for image in support_images()]), tools_root().key(), *programs, key_of_files([HERE / "programs"])
+    )
 
 
 def support_archive(cache: Cache, image: Support) -> Path:

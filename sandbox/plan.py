@@ -30,11 +30,14 @@ class Options:
     nodes: int = 3
     stack: Stack = "dual"
     proxy: Proxy = "nftables"
+    masters: int = 1
 
     def check(self) -> None:
         """Raises ``BadPlan``."""
         if not 1 <= self.nodes <= MAX_NODES:
             raise BadPlan(f"--nodes {self.nodes}: a bed has 1 to {MAX_NODES} nodes")
+        if self.masters not in (1, 3, 5) or self.masters > self.nodes:
+            raise BadPlan(f"--masters {self.masters}: 1, 3 or 5 of the bed's {self.nodes} nodes hold OVN's databases")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +86,8 @@ class Plan:
 
     @property
     def masters(self) -> list[str]:
-        """The nodes where ovn-central may run: three when there are three, else the first."""
-        return self.nodes[:3] if self.options.nodes >= 3 else self.nodes[:1]
+        """The nodes that hold OVN's databases."""
+        return self.nodes[: self.options.masters]
 
     @property
     def dual(self) -> bool:

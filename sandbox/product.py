@@ -20,7 +20,8 @@ from ovnloom.sandbox.roots import product_root
 NAME = "docker.io/ovnloom/ovnloom:dev"
 DOCKERFILE = CHECKOUT / "deploy" / "image" / "Dockerfile"
 # What the Dockerfile copies, by top folder or file.
-CONTEXT = ("core", "cli", "plugins", "agent", "cni", "ovnloom", "deploy/image", "pyproject.toml", "README.md", "LICENSE")
+CONTEXT = ("core", "cli", "plugins", "agent", "cni", "deploy/image", "pyproject.toml")
+SHIM = CHECKOUT / "build" / "cni"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +74,9 @@ class Buildah:
         self.home.mkdir(parents=True, exist_ok=True)
         policy = self.home / "policy.json"
         policy.write_text('{"default": [{"type": "insecureAcceptAnything"}]}\n')
-        storage = ["--root", self.home / "root", "--runroot", self.home / "run", "--storage-driver", "overlay"]
+        storage: list[str | Path] = ["--root", self.home / "root", "--runroot", self.home / "run", "--storage-driver", "overlay"]
         verb, *rest = arguments
-        policies = ["--signature-policy", policy] if verb in ("pull", "bud", "push") else []
+        policies: list[str | Path] = ["--signature-policy", policy] if verb in ("pull", "bud", "push") else []
         # The mount namespace is buildah's own: it leaves mounts of its storage behind.
         return run(enclosed(["buildah", *storage, verb, *policies, *rest]), log=self.log if logged else None)
 
@@ -89,6 +90,7 @@ def build_product(cache: Cache, log: Path) -> Product:
     folder.mkdir(parents=True, exist_ok=True)
     key = context_key()
     buildah = Buildah(cache, log)
+    run([sys.executable, "-m", "ovnloom.cni.build", SHIM], cwd=CHECKOUT, log=log, env={"ZIG_GLOBAL_CACHE_DIR": str(cache.top / "zig")})
     base = import_base(cache, buildah)
     trust = host.TRUST.resolve()
     pip = folder / "pip.conf"
@@ -141,4 +143,3 @@ def write_archives(folder: Path, layout: oci.Layout, key: str) -> Product:
         if blob.name not in keep:
             blob.unlink()
     return Product(key, manifest.digest, below, full, thin)
-

@@ -86,7 +86,7 @@ def mmdebstrap(root: Root, target: Path) -> list[str]:
     """The command line: the host's own mirrors, proxies and keys; what the host's apt is told does not stay in the root."""
     lines = host.debian_lines(host.apt_sources(), host.release_of_host(), RELEASE)
     options = [f"--aptopt={line}" for line in host.apt_transport_options()]
-    forget = ["--customize-hook=rm -f \"$1\"/etc/apt/apt.conf.d/99mmdebstrap"] if options else []
+    forget = ['--customize-hook=rm -f "$1"/etc/apt/apt.conf.d/99mmdebstrap'] if options else []
     return [
         "mmdebstrap",
         "--variant=minbase",

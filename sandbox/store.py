@@ -6,6 +6,7 @@ mounted read-only at /store. A store never changes; other images make another st
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from pathlib import Path
@@ -21,7 +22,7 @@ from ovnloom.sandbox.roots import node_root
 METADATA = "io.containerd.metadata.v1.bolt/meta.db"
 SNAPSHOTTER = "io.containerd.snapshotter.v1.overlayfs"
 BLOBS = "io.containerd.content.v1.content/blobs/sha256"
-PRODUCT = "product-manifest"
+PRODUCT = "product"  # a file beside the databases: which image of the product is inside
 
 
 def store_key(made: product.Product | None) -> str:
@@ -44,6 +45,11 @@ def seed(plan: Plan, made: product.Product | None) -> None:
         fresh.mkdir(parents=True)
         fill(Machine(plan, "seed"), fresh, made)
         fresh.replace(path)
+
+
+def select(cache: Cache, made: product.Product | None) -> None:
+    """Makes the store for the present images the one that new beds stand on."""
+    path = cache.store / store_key(made)
     point(cache.store / "current", path)
     remove_unused(cache, path)
 
@@ -60,7 +66,7 @@ def fill(machine: Machine, folder: Path, made: product.Product | None) -> None:
         for archive in archives:
             import_archive(machine, archive)
         if made:
-            (folder / PRODUCT).write_text(made.manifest)
+            (folder / PRODUCT).write_text(stamp(made))
         # An orderly end: the databases must be whole.
         container.execute(machine, ["pkill", "-TERM", "-x", "containerd"])
         until(lambda: not succeeds(["runc", "exec", machine.container, "pgrep", "-x", "containerd"]), "end of containerd", 20)
@@ -68,6 +74,9 @@ def fill(machine: Machine, folder: Path, made: product.Product | None) -> None:
         succeeds(["runc", "delete", "-f", machine.container])
         succeeds(["umount", "-l", str(machine.root)])
         shutil.rmtree(machine.folder, ignore_errors=True)
+        for empty in (machine.folder.parent, machine.plan.folder):
+            with contextlib.suppress(OSError):  # a bed of that name is up
+                empty.rmdir()
 
 
 def import_archive(machine: Machine, archive: Path) -> None:
@@ -75,14 +84,24 @@ def import_archive(machine: Machine, archive: Path) -> None:
     container.execute(machine, ["ctr", "-n", "k8s.io", "images", "import", str(inside)])
 
 
-def load_newer(machine: Machine) -> None:
-    """Imports the product's last layer when the node's image is of other code."""
+def stamp(made: product.Product) -> str:
+    return f"{made.below} {made.manifest}"
+
+
+def load_newer(machine: Machine) -> bool:
+    """Imports the product's image when the node's is of other code; only the last layer when that is what differs.
+
+    Returns whether there was anything to import.
+    """
     made = product.current(machine.plan.cache)
     memo = machine.folder / PRODUCT
-    if made is None or (memo.exists() and memo.read_text() == made.manifest):
-        return
-    import_archive(machine, machine.plan.cache.images / "product" / made.thin)
-    memo.write_text(made.manifest)
+    present = memo.read_text() if memo.exists() else ""
+    if made is None or present == stamp(made):
+        return False
+    archive = made.thin if present.split(" ")[0] == made.below else made.full
+    import_archive(machine, machine.plan.cache.images / "product" / archive)
+    memo.write_text(stamp(made))
+    return True
 
 
 def share(store: Path, machine: Machine) -> None:
@@ -116,4 +135,3 @@ def stand_on(plan: Plan) -> None:
 
 def of_bed(plan: Plan) -> Path:
     return (plan.folder / "store").resolve()
-

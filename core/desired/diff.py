@@ -11,17 +11,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ovnloom.core.desired.model import Atom, Row, RowKey, Value
+from ovnloom.core.desired.model import Atom, Row, RowKey, Slot, Value
 from ovnloom.core.desired.store import Desired, Spot, Store, Voice
 from ovnloom.core.kube.objects import Key
 from ovnloom.core.names import VENDOR
 from ovnloom.core.ovn.ops import Delete, Insert, Mutate, Op, Ref, Unit, Update
-from ovnloom.core.ovn.schema import row_uuid, table_of
+from ovnloom.core.ovn.schema import OWNER, SLOTS, TABLES, row_uuid
 
 if TYPE_CHECKING:
-    from ovnloom.core.ovn.replica import Replica
+    from uuid import UUID
 
-OWNER = "ovnloom"  # the key in external_ids that says whose a row is: <plugin>/<object uid>
+    from ovnloom.core.ovn.columns import Column
+    from ovnloom.core.ovn.replica import Place, Replica
+    from ovnloom.core.ovn.rows import Row as Held
 
 Label = Callable[[Key, str], str]
 
@@ -48,22 +50,24 @@ class _Foreign(Exception):
     """The row exists and is somebody else's."""
 
 
-def differences(spots: Mapping[Spot, Key], store: Store, replica: Replica, label: Label) -> Diff:
-    """One unit for each object that *spots* are charged to."""
-    return _Comparison(store, replica, label).run(spots)
+def differences(spots: Mapping[Spot, Key], store: Store, replica: Replica, label: Label, cluster: UUID) -> Diff:
+    """One unit for each object that *spots* are charged to. *cluster* makes the UUIDs of new rows this cluster's own."""
+    return _Comparison(store, replica, label, cluster).run(spots)
 
 
 def owned_strays(store: Store, replica: Replica, enabled: set[str], untouchable: set[str]) -> Iterator[RowKey]:
     """Rows that carry our label and that nobody says, but not those whose plugin could not speak for its object."""
     for table, uuid, owner in replica.owned():
+        if owner.partition("/")[0] in enabled and owner in untouchable:
+            continue
         key = replica.key_of(table, uuid)
-        if key and key not in store.rows and (owner.partition("/")[0] not in enabled or owner not in untouchable):
+        if key and ((desired := store.rows.get(key)) is None or desired.owner is None):
             yield key
 
 
 class _Comparison:
-    def __init__(self, store: Store, replica: Replica, label: Label) -> None:
-        self._store, self._replica, self._label = store, replica, label
+    def __init__(self, store: Store, replica: Replica, label: Label, cluster: UUID) -> None:
+        self._store, self._replica, self._label, self._cluster = store, replica, label, cluster
         self._new: dict[RowKey, str] = {}  # rows that this batch inserts
         self._ops: dict[Key, list[Op]] = defaultdict(list)
         self._diff = Diff()
@@ -123,66 +127,77 @@ class _Comparison:
     def _insertion(self, key: RowKey, row: Row, voice: Voice) -> Iterator[Op]:
         columns = {name: self._value(value) for name, value in self._columns(row, voice).items()}
         parent = self._need(row.within.parent) if row.within else None
-        uuid = row_uuid(key)
-        for column, derive in table_of(row.table).sticky.items():
+        for column, derive in TABLES[row.table].sticky.items():
             columns.setdefault(column, derive(key.key))
+        uuid = row_uuid(key, self._cluster)
         self._new[key] = uuid
         yield Insert(row.table, uuid, columns)
         if row.within and parent:
             yield Mutate(row.within.parent.table, parent, row.within.column, insert=(Ref(uuid),))
 
     def _removal(self, table: str, uuid: str) -> Iterator[Op]:
-        parents = list(self._replica.parents(table, uuid))
-        for parent_table, parent, column in parents:
-            yield Mutate(parent_table, parent, column, delete=(Ref(uuid),))
-        if not parents:
+        places = self._replica.parents(table, uuid)
+        for place in places:
+            yield Mutate(place.table, place.uuid, place.column, delete=(Ref(uuid),))
+        if not places:  # children go with the last reference to them
             yield Delete(table, uuid)
 
     def _update(self, key: RowKey, uuid: str, row: Row, voice: Voice, desired: Desired) -> Iterator[Op]:
         held = self._replica.get(key.table, uuid)
         if held is None or not self._may_take(held):
             raise _Foreign
-        spec, wanted = table_of(key.table), self._columns(row, voice)
+        wanted, shared = self._columns(row, voice), {name for name, _ in (*desired.members, *desired.entries)}
         changed: dict[str, Any] = {}
-        for column, type_ in self._replica.columns(key.table).items():
-            if column in spec.volatile or column in spec.children or (column in spec.sticky and column not in wanted):
+        for name, column in self._replica.columns(key.table).items():
+            if name in TABLES[key.table].volatile or name in SLOTS[key.table]:
                 continue
-            if any(name == column for name, _ in (*desired.members, *desired.entries)) or (type_.references and type_.is_set):
-                yield from self._merged(key, uuid, column, wanted.get(column, ()), held[column], desired)
-                continue
-            value = self._value(wanted[column]) if column in wanted else type_.default
-            if type_.plain(value) != held[column]:
-                changed[column] = value
+            if name in shared or (column.references and column.many):
+                yield from self._merged(key, uuid, column, wanted.get(name, ()), held[name], desired)
+            elif (value := self._settled(key.table, column, wanted, held)) is not None:
+                changed[name] = value
         if changed:
             yield Update(key.table, uuid, changed)
         if row.within:
-            parent = self._need(row.within.parent)
-            found = False
-            for parent_table, other, column in list(self._replica.parents(key.table, uuid)):
-                if (other, column) == (parent, row.within.column):
-                    found = True
-                else:
-                    yield Mutate(parent_table, other, column, delete=(Ref(uuid),))
-            if not found:
-                yield Mutate(row.within.parent.table, parent, row.within.column, insert=(Ref(uuid),))
+            yield from self._placing(uuid, row.within, self._replica.parents(key.table, uuid))
 
-    def _merged(self, key: RowKey, uuid: str, column: str, said: Value, held: Any, desired: Desired) -> Iterator[Op]:
+    def _settled(self, table: str, column: Column, wanted: Mapping[str, Value], held: Held) -> Any:
+        """The value that *column* should get, or ``None`` if it is as it should be."""
+        value = self._value(wanted[column.name]) if column.name in wanted else column.default
+        now, sticky = held[column.name], TABLES[table].sticky
+        if column.name in sticky and now != column.default:
+            return None
+        if isinstance(value, Mapping) and isinstance(now, Mapping):
+            value = {**value, **{k: v for k, v in now.items() if f"{column.name}:{k}" in sticky}}
+        return value if column.plain(value) != now else None
+
+    def _placing(self, uuid: str, slot: Slot, places: Iterable[Place]) -> Iterator[Op]:
+        parent, found = self._need(slot.parent), False
+        for place in places:
+            if (place.uuid, place.column) == (parent, slot.column):
+                found = True
+            else:
+                yield Mutate(place.table, place.uuid, place.column, delete=(Ref(uuid),))
+        if not found:
+            yield Mutate(slot.parent.table, parent, slot.column, insert=(Ref(uuid),))
+
+    def _merged(self, key: RowKey, uuid: str, column: Column, said: Value, held: Any, desired: Desired) -> Iterator[Op]:
         """A column that more than the row's owner speaks about: elements and keys, one by one."""
+        name = column.name
         if isinstance(held, Mapping):
             entries = dict(said) if isinstance(said, Mapping) else {}
-            entries |= {name: next(iter(voices.values())) for (where, name), voices in desired.entries.items() if where == column}
-            gone = tuple((name, value) for name, value in held.items() if entries.get(name) != value)
-            new = tuple((name, value) for name, value in entries.items() if held.get(name) != value)
+            entries |= {key_: next(iter(voices.values())) for (where, key_), voices in desired.entries.items() if where == name}
+            gone = tuple(k for k, value in held.items() if entries.get(k) != value)
+            new: Any = {k: value for k, value in entries.items() if held.get(k) != value}
         else:
-            elements = {self._found(e) for e in (*_atoms(said), *desired.elements(column))} - {None}
-            plain = {e.uuid if isinstance(e, Ref) else e for e in elements}
-            references = self._replica.columns(key.table)[column].references
+            elements = {self._found(e) for e in (*_atoms(said), *desired.elements(name))} - {None}
             gone = tuple(
-                Ref(e) if references else e for e in sorted(held - plain) if not references or self._ours(references, e)
+                Ref(e) if column.references else e
+                for e in sorted(held - elements)
+                if not column.references or self._ours(column.references, e)
             )
-            new = tuple(e for e in elements if (e.uuid if isinstance(e, Ref) else e) not in held)
+            new = tuple(e for e in elements if e not in held)
         if gone or new:
-            yield Mutate(key.table, uuid, column, insert=new, delete=gone)
+            yield Mutate(key.table, uuid, name, insert=new, delete=gone)
 
     # elements of columns
 
@@ -196,22 +211,18 @@ class _Comparison:
             if member or voices:
                 raise _Missing(spot.row)
             return
-        held = self._replica.get(spot.row.table, uuid)
-        if member:
-            element = self._atom(spot.element)
-            plain = element.uuid if isinstance(element, Ref) else element
-            if held is None or plain not in held[spot.column]:
+        row = self._replica.get(spot.row.table, uuid)
+        held: Any = row[spot.column] if row else self._replica.columns(spot.row.table)[spot.column].default
+        if isinstance(held, Mapping):
+            name, value = str(spot.element), next(iter(voices.values())) if voices else None
+            if held.get(name) != value:
+                new = {name: value} if value is not None else {}
+                yield Mutate(spot.row.table, uuid, spot.column, insert=new, delete=(name,) if name in held else ())
+        elif member:
+            if (element := self._atom(spot.element)) not in held:
                 yield Mutate(spot.row.table, uuid, spot.column, insert=(element,))
-        elif voices is not None or held is not None and isinstance(held[spot.column], Mapping):
-            name, now = str(spot.element), held[spot.column].get(str(spot.element)) if held else None
-            value = next(iter(voices.values())) if voices else None
-            if now != value:
-                gone = ((name, now),) if now is not None else ()
-                yield Mutate(spot.row.table, uuid, spot.column, insert=((name, value),) if value is not None else (), delete=gone)
-        elif held is not None and (element := self._found(spot.element)) is not None:
-            plain = element.uuid if isinstance(element, Ref) else element
-            if plain in held[spot.column]:
-                yield Mutate(spot.row.table, uuid, spot.column, delete=(element,))
+        elif (element := self._found(spot.element)) in held and element is not None:
+            yield Mutate(spot.row.table, uuid, spot.column, delete=(element,))
 
     # values
 
@@ -251,11 +262,14 @@ class _Comparison:
 
     def _ours(self, table: str, uuid: str) -> bool:
         row = self._replica.get(table, uuid)
-        return row is not None and "external_ids" in row and OWNER in row["external_ids"]
+        return row is not None and OWNER in row.columns.get("external_ids", ())  # type: ignore[operator]  # a map
 
-    def _may_take(self, row: Mapping[str, Any]) -> bool:
+    def _may_take(self, row: Held) -> bool:
         """Ours, or one that Kube-OVN left: adopted in place."""
-        return "external_ids" not in row or row["external_ids"].get("vendor") == VENDOR
+        if "external_ids" not in row.type.columns:
+            return True
+        ids: Any = row["external_ids"]
+        return bool(ids.get("vendor") == VENDOR)
 
 
 def _atoms(value: Value) -> Iterable[Atom]:

@@ -19,7 +19,8 @@ BRIDGE = "br-int"  # the integration bridge: pods and ``ovn0`` are its ports
 class Link:
     """A network device that something else makes (an ``OvsPort``, the system). *mtu* 0: what the tunnels leave room for.
 
-    *checksum* is transmit checksum offload: it must be off on devices of a userspace datapath. ``None`` leaves it.
+    *checksum* is transmit checksum offload. ``None``: off if the switch's datapath is in userspace, where nobody would fill
+    them in, else left as it is.
     """
 
     name: str

@@ -10,7 +10,9 @@ from ovnloom.core.kube.objects import Key, kind_id
 from ovnloom.core.names import NODE_LABEL, OWNER_UID, RESERVED_LABEL, SUBNET_LABEL
 
 
-def ip_object(lease: Lease, *, pod: str, namespace: str, node: str, pod_type: str = "", owners: tuple[Mapping[str, object], ...] = ()) -> Child:
+def ip_object(
+    lease: Lease, *, pod: str, namespace: str, node: str, pod_type: str = "", owners: tuple[Mapping[str, object], ...] = ()
+) -> Child:
     """The ledger's page for one lease."""
     metadata: dict[str, object] = {
         "name": lease.port,

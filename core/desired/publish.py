@@ -57,7 +57,9 @@ class Publisher:
         return bool(self._ready)
 
     def changed(self, contributor: Key, changes: Changes) -> None:
-        self._pending[contributor].update(dict.fromkeys([*(Matter("notes", key) for key in changes.targets), *(Matter("child", key) for key in changes.children)]))
+        self._pending[contributor].update(
+            dict.fromkeys([*(Matter("notes", key) for key in changes.targets), *(Matter("child", key) for key in changes.children)])
+        )
         for target, notes in changes.withdrawn.items():
             self._withdrawn[target] |= notes
 
@@ -210,11 +212,11 @@ def _alike(old: Object, new: Object) -> bool:
     a, b = old.metadata, new.metadata
     same_meta = (a.labels, a.deletion_timestamp, a.finalizers, a.uid) == (b.labels, b.deletion_timestamp, b.finalizers, b.uid)
     return same_meta and all(
-        getattr(old, f) == getattr(new, f) for f in old.__struct_fields__ if f != "metadata" and not isinstance(getattr(old, f), msgspec.Raw)
+        getattr(old, f) == getattr(new, f)
+        for f in old.__struct_fields__
+        if f != "metadata" and not isinstance(getattr(old, f), msgspec.Raw)
     )
 
 
 def _has_raw_status(kind: Kind[Object]) -> bool:
     return any(f.name == "status" and f.type is msgspec.Raw for f in msgspec.structs.fields(kind.struct))
-
-

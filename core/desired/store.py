@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from ovnloom.core.desired.model import (
     Annotation,
@@ -25,6 +25,9 @@ from ovnloom.core.desired.model import (
 )
 from ovnloom.core.kube.objects import Key
 from ovnloom.core.ovn.schema import natural_key
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 class Spot(NamedTuple):
@@ -214,7 +217,7 @@ def _note(said: Annotation | Default | Finalizer) -> Note:
             return Note("finalizer", name)
 
 
-def _drop(table: dict[object, dict[Voice, object]], key: object, voice: Voice) -> None:  # type: ignore[type-arg]
+def _drop(table: dict[K, dict[Voice, V]], key: K, voice: Voice) -> None:
     voices = table.get(key)
     if voices is not None:
         voices.pop(voice, None)

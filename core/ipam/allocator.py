@@ -74,9 +74,12 @@ class Ipam:
         layout = shape(pool.name, pool.cidr, pool.gateway, (*pool.exclude, *(part for part in pool.gateway.split(",") if part)))
         for network in layout.networks:
             gateway = layout.gateways.get(network.version)
-            if gateway is not None and not network.usable[0] <= gateway <= network.usable[1]:
+            if gateway is not None and not network.hosts[0] <= gateway <= network.hosts[1]:
                 spelled = net.text(network.version, gateway)
-                raise Invalid(f"subnet {pool.name}: gateway {spelled} is not a usable address of {network}", reason="InvalidGateway")
+                raise Invalid(
+                    f"subnet {pool.name}: gateway {spelled} is not an address that a router may have in {network}; choose one inside it",
+                    reason="InvalidGateway",
+                )
         subnet = self._subnets.get(pool.name)
         if not subnet:
             self._subnets[pool.name] = Subnet(pool.name, layout, lambda: random_mac(self._random), self._reserved_macs)
@@ -94,7 +97,8 @@ class Ipam:
             del self._where[port]
 
     def allocate(self, request: AddressRequest, pool: str, owner: Key, uid: str) -> Lease:
-        """Gives *request.port* an address of each family of *pool*, the ones asked for or the next free ones.
+        """Gives *request.port* an address of each family of *pool*, the ones asked for or the next free ones; if the request
+        is *recorded*, just the ones it names.
 
         The same object (*owner*, *uid*) asking again keeps what it has, unless it asks for something else; so does a new
         object under the port's name if the request is sticky. Otherwise what the port had goes back first.
@@ -232,7 +236,9 @@ def _read_addresses(spelled: Iterable[str]) -> dict[int, int]:
 
 
 def _wish(request: AddressRequest) -> Wish:
-    return Wish(numbers=_read_addresses(request.addresses), mac=_read_mac(request.mac) if request.mac else RANDOM_MAC)
+    numbers = _read_addresses(request.addresses)
+    versions = tuple(numbers) if request.recorded else ()
+    return Wish(numbers, versions, mac=_read_mac(request.mac) if request.mac else RANDOM_MAC)
 
 
 __all__ = ["Ipam", "PoolUsage"]

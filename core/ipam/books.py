@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import structlog
 
@@ -39,7 +40,7 @@ class Books:
         self._waiting: dict[str, dict[Key, None]] = defaultdict(dict)
         self._waits: dict[Key, tuple[str, ...]] = {}
 
-    def pool(self, name: str, voices: Mapping[object, Pool] | None) -> None:
+    def pool(self, name: str, voices: Mapping[Any, Pool] | None) -> None:
         """A pool is now as *voices* say, the eldest counting, or gone."""
         if voices:
             pool = next(iter(voices.values()))

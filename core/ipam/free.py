@@ -100,7 +100,7 @@ class FreeList:
 
     def draw(self, number: int) -> None:
         """Takes what ``peek`` gave. If this generation is used up the next one begins."""
-        if number in self._later.members and not self._now.members and self._fresh(()) is None:
+        if number in self._later.members and not self._now.members :
             self._now, self._later = self._later, self._now
         self.take(number)
 

@@ -169,7 +169,7 @@ class Subnet:
     def _addresses(self, port: str, current: Holding | None, wish: Wish) -> dict[int, int]:
         for version in wish.versions or wish.numbers:
             if self.spaces and version not in self.spaces:
-                reason = "InvalidFamily" if wish.versions else "AddressOutOfRange"
+                reason = "AddressOutOfRange" if version in wish.numbers else "InvalidFamily"
                 raise Invalid(f"subnet {self.name} has no IPv{version} addresses", reason=reason)
         plan = {}
         for version, number in wish.numbers.items():

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+import yaml
+
 from ovnloom.core.errors import ConfigError
 
 
@@ -43,9 +45,9 @@ def load(kubeconfig: str = "") -> Access:
             config.load_incluster_config(client_configuration=settings)
         else:
             config.load_kube_config(config_file=kubeconfig or None, client_configuration=settings)
-    except (config.ConfigException, OSError) as error:
+    except (config.ConfigException, yaml.YAMLError, OSError, ValueError, TypeError) as error:  # TypeError: the file holds no mapping
         source = "service account" if inside else f"kubeconfig {kubeconfig or os.environ.get('KUBECONFIG', '~/.kube/config')}"
-        raise ConfigError([f"{source}: {error}"]) from error
+        raise ConfigError([f"{source}: {' '.join(str(error).split())}"]) from error
     url = str(settings.host).rstrip("/")
     return Access(
         url=url,

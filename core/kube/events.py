@@ -131,7 +131,6 @@ class Events:
         meta = obj.metadata
         namespace = meta.namespace or "default"
         manifest = {
-            "metadata": {"namespace": namespace},
             "involvedObject": {
                 "apiVersion": kind.api_version,
                 "kind": kind.kind,
@@ -170,7 +169,7 @@ class Events:
             if written.verdict is Verdict.GONE:  # the API server forgets events after an hour
                 known.name = ""
         if not known.name:
-            name = f"{known.manifest['metadata']['name'].rpartition('.')[0]}.{uuid.uuid4().hex[:16]}"
+            name = f"{known.manifest['involvedObject']['name'][:200].rstrip('.-')}.{uuid.uuid4().hex[:16]}"
             metadata = {"name": name, "namespace": known.namespace}
             written = await self._writer.create(EVENTS, {**known.manifest, "metadata": metadata, **told})
             if written.ok:

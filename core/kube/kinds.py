@@ -75,6 +75,20 @@ class StatefulSet(Object):
     spec: StatefulSetSpec = msgspec.field(default_factory=StatefulSetSpec)
 
 
+class NatMatch(msgspec.Struct, rename="camel"):
+    src_ips: str = msgspec.field(default="", name="srcIPs")
+    dst_ips: str = msgspec.field(default="", name="dstIPs")
+
+
+class NatRule(msgspec.Struct, rename="camel"):
+    match: NatMatch = msgspec.field(default_factory=NatMatch)
+    action: str = ""
+
+
+class U2oFeatures(msgspec.Struct, rename="camel"):
+    overlay_only_routing: bool = False
+
+
 class SubnetSpec(msgspec.Struct, rename="camel"):
     cidr_block: str = ""
     gateway: str = ""
@@ -93,6 +107,13 @@ class SubnetSpec(msgspec.Struct, rename="camel"):
     logical_gateway: bool = False
     mtu: int = 0
     disable_gateway_check: bool = False
+    allow_subnets: list[str] = []
+    vips: list[str] = []
+    external_egress_gateway: str = ""
+    nat_outgoing_policy_rules: list[NatRule] = []
+    u2o_interconnection: bool = msgspec.field(default=False, name="u2oInterconnection")
+    u2o_interconnection_ip: str = msgspec.field(default="", name="u2oInterconnectionIP")
+    u2o_features: U2oFeatures = msgspec.field(default_factory=U2oFeatures, name="u2oFeatures")
 
 
 class Subnet(Object):

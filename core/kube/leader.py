@@ -57,7 +57,7 @@ LEASES = Kind("coordination.k8s.io", "v1", "leases", "Lease", Lease)
 
 
 class Leader:
-    """Runs for the Lease *namespace*/*name* under *identity*, which no other process may have (not even this one's last run).
+    """Runs for the Lease *namespace*/*name* under *identity*, which no other living process has: whoever finds it there goes on leading.
 
     *started* is called when it leads. When it does not any more, *stopped* is awaited: it ends what must not go on.
     After that it runs again, or, if ``run`` was cancelled, gives the Lease back, so that a standby leads at once.

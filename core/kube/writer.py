@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -51,6 +52,7 @@ class Written:
         return self.verdict is Verdict.OK
 
 
+_UID = re.compile(r"\bUID in (the )?precondition\b")
 _OK = Written(Verdict.OK)
 _kind_of = msgspec.json.Decoder(Status)
 
@@ -111,11 +113,11 @@ class Writer:
         if cache is None or _kind_of.decode(answer).kind == "Status":  # some deletions are answered by a Status
             return
         try:
-            obj = decode(kind, answer)
+            obj = decode(cache.kind, answer)
         except msgspec.ValidationError as error:  # the watch brings it too, and complains there
             log.debug("answer.unreadable", kind=kind_id(kind), reason=str(error))
             return
-        if not kind.field_selector or cache.get(obj.metadata.namespace, obj.metadata.name) is not None:
+        if not cache.kind.field_selector or cache.get(obj.metadata.namespace, obj.metadata.name) is not None:
             cache.upsert(obj)
 
 
@@ -132,5 +134,5 @@ def _verdict(error: ApiError) -> Written:
 def _another_uid(error: ApiError) -> bool:
     """A delete says so by a conflict, an update by the field, both only in words."""
     if error.conflict:
-        return "UID in precondition" in error.message
+        return _UID.search(error.message) is not None
     return error.status == 422 and any(cause.field == "metadata.uid" for cause in error.causes)

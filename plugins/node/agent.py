@@ -36,7 +36,7 @@ class NodeAgent(Plugin):
 def _port(node: str, mac: str, addresses: str) -> Iterator[HostState]:
     ids = {"iface-id": node_port(node), "vendor": VENDOR, "ip": addresses}
     yield OvsPort(BRIDGE, NODE_LINK, "internal", mac, ids)
-    yield Link(NODE_LINK, mac, checksum=False)
+    yield Link(NODE_LINK, mac)
 
 
 def _settings(version: int) -> Iterator[HostState]:

@@ -58,7 +58,7 @@ class NodePlugin(Plugin):
         if lease and subnet:
             yield rows.port(lease)
             yield from rows.policies(obj, lease, self.cluster.router, TO_NODES.priority, GATEWAYS.priority)
-            yield from rows.annotations(obj, lease, subnet)
+            yield from rows.node_annotations(obj, lease, subnet)
             owner: Mapping[str, object] = {"apiVersion": "v1", "kind": "Node", "name": name, "uid": obj.metadata.uid}
             yield ip_object(lease, pod=name, namespace="", node=name, owners=(owner,))
 

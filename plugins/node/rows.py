@@ -35,7 +35,7 @@ def policies(node: Node, lease: Lease, router: str, to_nodes: int, gateways: int
         yield _reroute(router, gateways, f"ip{family}.src == ${gateway_group(name)}_ip{family}", join, {"node": name})
 
 
-def annotations(node: Node, lease: Lease, subnet: Subnet) -> Iterator[Annotation]:
+def node_annotations(node: Node, lease: Lease, subnet: Subnet) -> Iterator[Annotation]:
     target = Key(kind_id(NODES), "", node.metadata.name)
     values = {
         ALLOCATED: "true",

@@ -94,7 +94,9 @@ class SubnetPlugin(Plugin):
         faults = list(view.faults(key_of(SUBNETS, obj)))
         wanted: dict[str, object] = {
             "conditions": [
-                condition("Validated", not faults, "ValidateLogicalSwitchFailed" if faults else "ValidateLogicalSwitchSuccess", "; ".join(faults)),
+                condition(
+                    "Validated", not faults, "ValidateLogicalSwitchFailed" if faults else "ValidateLogicalSwitchSuccess", "; ".join(faults)
+                ),
                 condition("Ready", not faults, "ValidateLogicalSwitchFailed" if faults else "ResetLogicalSwitchAclSuccess"),
             ]
         }

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ovnloom.core.desired.model import Annotation, Contribution, Lease, Member, Row, RowKey, Slot
 from ovnloom.core.desired.ledger import ip_object
+from ovnloom.core.desired.model import Annotation, Contribution, Lease, Member, Row, RowKey, Slot
 from ovnloom.core.kube.kinds import PODS, Ip, Namespace, Pod, Subnet
 from ovnloom.core.kube.objects import Key, kind_id
 from ovnloom.core.names import (

@@ -61,5 +61,3 @@ class VpcPlugin(Plugin):
     def _default_vpc(self) -> Child:
         manifest = {"apiVersion": VPCS.api_version, "kind": VPCS.kind, "metadata": {"name": self.cluster.router}, "spec": {}}
         return Child(Key(kind_id(VPCS), "", self.cluster.router), manifest, once=True)
-
-

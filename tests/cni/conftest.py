@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ class Ran:
 class Plugin:
     argv: tuple[str, ...]
 
-    def __call__(self, command: str | None, stdin: bytes = b"{}", env: dict[str | bytes, str | bytes] | None = None) -> Ran:
+    def __call__(self, command: str | None, stdin: bytes = b"{}", env: Mapping[str, str] | None = None) -> Ran:
         environ = {**(env or {}), "ASAN_OPTIONS": "detect_leaks=0"}  # the process is its own clean-up
         if command is not None:
             environ["CNI_COMMAND"] = command
@@ -144,7 +144,8 @@ def agents(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Ag
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
-    folder, servers = tmp_path_factory.mktemp("run"), []
+    folder = tmp_path_factory.mktemp("run")
+    servers: list[asyncio.Server] = []
 
     def start() -> Agent:
         agent = Agent(os.fspath(folder / f"{len(servers)}.sock"))

@@ -80,7 +80,9 @@ class ApiServer:
         """Returns when it is ready."""
         arguments = self._etcd() if name == "etcd" else self._kube_apiserver()
         with (self.home / f"{name}.log").open("ab") as log:
-            self._processes[name] = subprocess.Popen([str(self._binaries[name]), *arguments], stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+            self._processes[name] = subprocess.Popen(
+                [str(self._binaries[name]), *arguments], stdout=log, stderr=log, stdin=subprocess.DEVNULL
+            )
         until = time.monotonic() + START
         while not self._ready(name):
             if self._processes[name].poll() is not None or time.monotonic() > until:

@@ -10,9 +10,10 @@
 {{- else -}}
 {{- $label := splitList "=" .Values.MASTER_NODES_LABEL -}}
 {{- range (lookup "v1" "Node" "" "").items -}}
-{{- if and (hasKey .metadata.labels (index $label 0)) (eq (get .metadata.labels (index $label 0)) (index $label 1)) -}}
+{{- $labels := .metadata.labels | default dict -}}
+{{- if and (hasKey $labels (index $label 0)) (eq (get $labels (index $label 0)) (index $label 1)) -}}
 {{- $found := "" -}}
-{{- range .status.addresses }}{{ if and (eq .type "InternalIP") (not $found) }}{{ $found = .address }}{{ end }}{{ end -}}
+{{- range (.status | default dict).addresses }}{{ if and (eq .type "InternalIP") (not $found) }}{{ $found = .address }}{{ end }}{{ end -}}
 {{- if $found }}{{ $members = append $members $found }}{{ end -}}
 {{- end -}}
 {{- end -}}
@@ -91,4 +92,25 @@ imagePullPolicy: {{ .Values.image.pullPolicy }}
     secretName: kube-ovn-tls
     defaultMode: 0440
 {{- end }}
+{{- end }}
+
+{{/* The configuration file: .Values.config, with the networks of NET_STACK where it names none. */}}
+{{- define "ovnloom.config" -}}
+{{- $stack := index .Values .Values.networking.NET_STACK -}}
+{{- $networks := dict "subnet" (dict "cidr" $stack.POD_CIDR) "node" (dict "cidr" $stack.JOIN_CIDR) -}}
+{{- if $stack.POD_GATEWAY }}{{ $_ := set $networks.subnet "gateway" $stack.POD_GATEWAY }}{{ end -}}
+{{- $plugins := list -}}
+{{- range .Values.config.plugins -}}
+{{- if kindIs "string" . -}}
+{{- $plugins = append $plugins (ternary (dict . (get $networks .)) . (hasKey $networks .)) -}}
+{{- else -}}
+{{- $entry := dict -}}
+{{- range $name, $section := . -}}
+{{- $_ := set $entry $name (merge (deepCopy ($section | default dict)) (get $networks $name | default dict)) -}}
+{{- end -}}
+{{- $plugins = append $plugins $entry -}}
+{{- end -}}
+{{- end -}}
+{{- $cluster := merge (deepCopy (.Values.config.cluster | default dict)) (dict "serviceCidr" $stack.SVC_CIDR "namespace" .Values.namespace) -}}
+{{- toYaml (merge (dict "cluster" $cluster "plugins" $plugins) (omit .Values.config "plugins" "cluster")) -}}
 {{- end }}

@@ -5,6 +5,8 @@ DB_DIR=${DB_DIR:-/etc/ovn}
 RUN_DIR=${RUN_DIR:-/run/ovn}
 SCHEMA_DIR=${SCHEMA_DIR:-/usr/share/ovn}
 
+NO_CLUSTER=00000000-0000-0000-0000-000000000000
+
 schema_of() { if [ "$1" = nb ]; then echo OVN_Northbound; else echo OVN_Southbound; fi; }
 raft_address() { # raft_address nb|sb ADDRESS
   local port=6643
@@ -34,7 +36,8 @@ cluster_elsewhere() { # cluster_elsewhere nb|sb -> none | leaderless | led
   local address row state=none
   for address in $(others); do
     row=$(database_of "$1" "$address") || continue
-    [[ $row == *'"uuid"'* ]] || continue # it waits to join too
+    # a standalone one has no cluster; a member that waits to join does not know its cluster yet
+    [[ $row == *'"cid":["uuid",'* && $row != *"$NO_CLUSTER"* ]] || continue
     if [[ $row == *'"connected":true'* ]]; then
       echo led
       return

@@ -91,6 +91,8 @@ class Compacting(Client):
         answer = await super().request(method, path, **options)
         if self.requests == {LIST: 1}:
             self.history.request("DELETE", path + "/p0?gracePeriodSeconds=0")
+            self.history.stop("kube-apiserver")  # which keeps snapshots of its own
+            self.history.start("kube-apiserver")
             self.history.compact()
         return answer
 
@@ -166,7 +168,12 @@ def widgets(plural: str) -> tuple[Kind[Widget], dict[str, Any]]:
     version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
     names = {"plural": plural, "singular": plural[:-1], "kind": plural.capitalize()}
     spec = {"group": "test.ovnloom.io", "scope": "Cluster", "names": names, "versions": [version]}
-    crd = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": f"{plural}.test.ovnloom.io"}, "spec": spec}
+    crd = {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.test.ovnloom.io"},
+        "spec": spec,
+    }
     return Kind("test.ovnloom.io", "v1", plural, plural.capitalize(), Widget, namespaced=False), crd
 
 

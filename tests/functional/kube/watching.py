@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, NamedTuple, TypeVar
 
 from ovnloom.core.kube.cache import Cache
@@ -47,7 +47,7 @@ async def make_pods(client: Client, namespace: str, *names: str) -> None:
         assert written.ok, written
 
 
-async def until(condition: Callable[[], Any], seconds: float = 20.0) -> None:
+async def until(condition: Callable[[], Any], seconds: float = 10.0) -> None:
     """Waits for *condition*; a test that fails says where."""
     async with asyncio.timeout(seconds):
         while not condition():
@@ -64,7 +64,8 @@ async def running(reflector: Reflector[T]) -> AsyncIterator[None]:
         yield
     finally:
         task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        with suppress(asyncio.CancelledError):
+            await task  # raises what it died of
 
 
 def pods_of(namespace: str, client: Client, ears: Ears | None = None, **options: Any) -> tuple[Cache[Pod], Reflector[Pod]]:

@@ -1,0 +1,178 @@
+"""Units of change into transactions: one for all, and if the server refuses it, the culprits are found and the rest goes on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Protocol
+
+from ovnloom.core.ovn.apply import encode
+from ovnloom.core.ovn.columns import BadValue, Schema
+from ovnloom.core.ovn.connection import Answer, Status
+from ovnloom.core.ovn.ops import Insert, Mutate, Ref, Unit, Update
+
+WINDOW = 0.005  # seconds
+
+
+class Outcome(Enum):
+    """``AGAIN``: the database may or may not have it, compare again. ``REJECTED``: the server (or its schema) says why."""
+
+    COMMITTED = "committed"
+    REJECTED = "rejected"
+    AGAIN = "again"
+    NOT_LOCKED = "not locked"
+
+
+@dataclass(frozen=True, slots=True)
+class UnitResult:
+    unit: Unit
+    outcome: Outcome
+    reason: str = ""
+
+
+class Transactor(Protocol):
+    """What a batcher writes through: ``Session`` is one."""
+
+    @property
+    def schema(self) -> Schema: ...
+
+    async def transact(self, operations: list[dict[str, Any]]) -> Answer: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    place: int
+    operations: list[dict[str, Any]]
+
+
+async def commit(session: Transactor, units: Sequence[Unit]) -> list[UnitResult]:
+    """One result for each unit, in their order. One transaction if nothing is wrong, none if nothing would change."""
+    results: dict[int, UnitResult] = {}
+    jobs = []
+    for place, unit in enumerate(units):
+        try:
+            operations = encode(unit.ops, session.schema)
+        except BadValue as bad:
+            results[place] = UnitResult(unit, Outcome.REJECTED, str(bad))
+            continue
+        if operations:
+            jobs.append(_Job(place, operations))
+        else:
+            results[place] = UnitResult(unit, Outcome.COMMITTED)
+    await _commit(session, jobs, units, results)
+    return [results[place] for place in range(len(units))]
+
+
+async def _commit(session: Transactor, jobs: list[_Job], units: Sequence[Unit], results: dict[int, UnitResult]) -> None:
+    while jobs:
+        answer = await session.transact([operation for job in jobs for operation in job.operations])
+        if answer.status is Status.ERROR and len(jobs) > 1 and answer.index is None:
+            # refused as a whole (a duplicate name, a dangling reference): nobody says whose fault it is
+            half, order = len(jobs) // 2, _makers_first(units)
+            jobs = sorted(jobs, key=lambda job: order[job.place])
+            await _commit(session, jobs[:half], units, results)
+            await _commit(session, jobs[half:], units, results)
+            return
+        charged = jobs
+        if answer.status is Status.ERROR:
+            charged = [_at(jobs, answer.index)]
+        outcome = _OUTCOMES[answer.status]
+        for job in charged:
+            results[job.place] = UnitResult(units[job.place], outcome, answer.error)
+        jobs = [job for job in jobs if job not in charged] if charged is not jobs else []
+
+
+_OUTCOMES = {
+    Status.DONE: Outcome.COMMITTED,
+    Status.AGAIN: Outcome.AGAIN,
+    Status.NOT_LOCKED: Outcome.NOT_LOCKED,
+    Status.ERROR: Outcome.REJECTED,
+}
+
+
+def _at(jobs: list[_Job], index: int | None) -> _Job:
+    """The job that the operation at *index* of the transaction belongs to; the only one if that is not known."""
+    for job in jobs:
+        if index is None or index < len(job.operations):
+            return job
+        index -= len(job.operations)
+    raise IndexError(f"the server refused operation {index} of none")
+
+
+def _makers_first(units: Sequence[Unit]) -> dict[int, int]:
+    """Each unit's rank in an order in which a unit that refers to a row comes after the one that inserts it, should they be parted."""
+    makers = {op.uuid: place for place, unit in enumerate(units) for op in unit.ops if isinstance(op, Insert)}
+    order: dict[int, None] = {}
+    for place in range(len(units)):
+        stack = [place]
+        seen = {place}
+        while stack:
+            needs = {makers[uuid] for uuid in _needed(units[stack[-1]]) if uuid in makers} - order.keys() - seen
+            if needs:
+                seen |= needs
+                stack += sorted(needs, reverse=True)
+            else:
+                order[stack.pop()] = None
+    return {place: rank for rank, place in enumerate(order)}
+
+
+def _needed(unit: Unit) -> set[str]:
+    found: set[str] = set()
+    for op in unit.ops:
+        if not isinstance(op, Insert):
+            found.add(op.uuid)
+        if isinstance(op, Insert | Update):
+            for value in op.columns.values():
+                found |= _refs(value)
+        elif isinstance(op, Mutate):
+            found |= _refs(op.insert)
+    return found
+
+
+def _refs(value: object) -> set[str]:
+    elements = value if isinstance(value, tuple | frozenset | set) else (value,)
+    return {element.uuid for element in elements if isinstance(element, Ref)}
+
+
+class GroupCommit:
+    """Gathers what many ask for: an idle one sends at once; what comes while a batch is under way, or within *window*
+    seconds after one, is the next batch."""
+
+    def __init__(self, send: Callable[[Sequence[Unit]], Awaitable[list[UnitResult]]], window: float = WINDOW) -> None:
+        self._send, self._window = send, window
+        self._waiting: list[tuple[Unit, asyncio.Future[UnitResult]]] = []
+        self._task: asyncio.Task[None] | None = None
+        self._last = float("-inf")
+
+    async def submit(self, units: Sequence[Unit]) -> list[UnitResult]:
+        """Raises what *send* raises."""
+        loop = asyncio.get_running_loop()
+        asked = [(unit, loop.create_future()) for unit in units]
+        self._waiting += asked
+        if self._task is None and asked:
+            self._task = loop.create_task(self._run())
+        return list(await asyncio.gather(*(future for _, future in asked)))
+
+    async def _run(self) -> None:
+        clock = asyncio.get_running_loop().time
+        try:
+            while self._waiting:
+                if clock() - self._last < self._window:
+                    await asyncio.sleep(self._window)
+                batch, self._waiting = self._waiting, []
+                await self._answer(batch)
+                self._last = clock()
+        finally:
+            self._task = None
+
+    async def _answer(self, batch: list[tuple[Unit, asyncio.Future[UnitResult]]]) -> None:
+        (answer,) = await asyncio.gather(self._send([unit for unit, _ in batch]), return_exceptions=True)
+        for place, (_, future) in enumerate(batch):
+            if future.done():
+                continue
+            if isinstance(answer, BaseException):
+                future.set_exception(answer)
+            else:
+                future.set_result(answer[place])
