@@ -151,7 +151,8 @@ static bool value(struct scan *s, int depth, enum place place, struct field *out
         const char *close = object ? "}" : "]";
         out->kind = OTHER;
         blank(s);
-        if (depth++ == DEPTH || take(s, close)) return depth <= DEPTH;
+        if (depth++ == DEPTH) return false;
+        if (take(s, close)) return true;
         do {
             if (object ? !member(s, depth, place) : !value(s, depth, ELSEWHERE, &ignored)) return false;
             blank(s);

@@ -99,8 +99,8 @@ class FreeList:
         return None
 
     def draw(self, number: int) -> None:
-        """Takes what ``peek`` gave. If this generation is used up the next one begins."""
-        if number in self._later.members and not self._now.members :
+        """Takes what ``peek`` gave. If this generation is used up (what ``peek`` skipped of it counts) the next one begins."""
+        if number in self._later.members and not self._now.members:
             self._now, self._later = self._later, self._now
         self.take(number)
 

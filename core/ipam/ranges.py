@@ -75,7 +75,14 @@ class Ranges:
 
 
 def of_numbers(numbers: Iterable[int]) -> Ranges:
-    return Ranges((number, number) for number in numbers)
+    runs: list[tuple[int, int]] = []
+    first = last = -2
+    for number in sorted(numbers):
+        if number > last + 1:
+            runs.append((first, last))
+            first = number
+        last = number
+    return Ranges([*runs[1:], (first, last)]) if runs else Ranges()
 
 
 def of_entries(entries: Iterable[str], *, lenient: bool = False) -> dict[int, Ranges]:

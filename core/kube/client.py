@@ -9,7 +9,7 @@ import socket
 from collections import Counter
 from collections.abc import AsyncGenerator, Mapping
 from importlib import metadata
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import aiohttp
 import msgspec
@@ -149,7 +149,7 @@ class Client:
         self.requests: Counter[Sent] = Counter()
 
     @classmethod
-    def load(cls, kubeconfig: str = "") -> Client:
+    def load(cls, kubeconfig: str = "") -> Self:
         """See ``access.load``. Raises ``ConfigError``."""
         return cls(access.load(kubeconfig))
 
@@ -166,7 +166,7 @@ class Client:
             await self._pool.close()
             self._pool = None
 
-    async def __aenter__(self) -> Client:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *exception: object) -> None:

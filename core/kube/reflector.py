@@ -18,7 +18,7 @@ from ovnloom.core.kube import backoff
 from ovnloom.core.kube.cache import Cache
 from ovnloom.core.kube.client import ApiError, Client
 from ovnloom.core.kube.objects import Object, key_of, kind_id
-from ovnloom.core.kube.wire import Page, Unreadable, decode_event, decode_page
+from ovnloom.core.kube.wire import Event, Page, Unreadable, decode_event, decode_page
 
 T = TypeVar("T", bound=Object)
 
@@ -156,18 +156,20 @@ class Reflector(Generic[T]):
             event = decode_event(self._kind, line)
         except msgspec.DecodeError as error:
             raise ApiError(0, "Garbled", f"a watch event that is none: {error}") from error
-        if event.version < opened:
+        if 0 < event.version < opened:
             raise ApiError(410, "Rewound", f"at {event.version}, although the watch began at {opened}")
-        if isinstance(event.object, Unreadable):
-            if event.type == "DELETED":
-                self._cache.remove(event.object.key, event.version)
-            else:
-                self._complain([event.object])
-        elif event.type == "DELETED":
-            self._cache.remove(key_of(self._kind, event.object), event.version)
-        elif event.type != "BOOKMARK":
-            self._cache.upsert(event.object)
+        if event.type != "BOOKMARK":
+            self._apply(event)
         self._cache.advance(event.version)
+
+    def _apply(self, event: Event[T]) -> None:
+        if event.type == "DELETED":
+            key = event.object.key if isinstance(event.object, Unreadable) else key_of(self._kind, event.object)
+            self._cache.remove(key, event.version)
+        elif isinstance(event.object, Unreadable):
+            self._complain([event.object])
+        else:
+            self._cache.upsert(event.object)
 
     def _complain(self, unreadable: list[Unreadable]) -> None:
         for one in unreadable:

@@ -11,7 +11,7 @@ from typing import Any, Generic, NamedTuple, TypeVar, cast
 import msgspec
 
 from ovnloom.core.kube.client import ApiError, Status
-from ovnloom.core.kube.objects import Key, Kind, Object, key_of
+from ovnloom.core.kube.objects import Key, Kind, Object, kind_id
 
 T = TypeVar("T", bound=Object)
 
@@ -66,7 +66,19 @@ def _codec(kind: Kind[T]) -> _Codec[T]:
     return cast("_Codec[T]", _codec_of(kind.struct))
 
 
-_named = msgspec.json.Decoder(Object)
+class _NameMetadata(msgspec.Struct, rename="camel"):
+    name: str = ""
+    namespace: str = ""
+    resource_version: str = ""
+
+
+class _Name(msgspec.Struct):
+    """So little of an object that nothing can be wrong with it."""
+
+    metadata: _NameMetadata = msgspec.field(default_factory=_NameMetadata)
+
+
+_named = msgspec.json.Decoder(_Name)
 _raw_list = msgspec.json.Decoder(_RawList)
 _raw_event = msgspec.json.Decoder(_RawEvent)
 _status = msgspec.json.Decoder(Status)
@@ -148,8 +160,5 @@ def _decode_or_name(kind: Kind[T], raw: msgspec.Raw) -> T | Unreadable:
     try:
         return codec.own(codec.object.decode(raw))
     except msgspec.ValidationError as error:
-        try:
-            named = _named.decode(raw)
-        except msgspec.ValidationError:  # even its metadata: it cannot be told which object it is
-            named = Object()
-        return Unreadable(key_of(kind, named), version_of(named), str(error))
+        named = _named.decode(raw).metadata
+        return Unreadable(Key(kind_id(kind), named.namespace, named.name), int(named.resource_version or 0), str(error))

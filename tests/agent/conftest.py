@@ -9,8 +9,6 @@ from typing import Any, NamedTuple
 
 import aiohttp
 import pytest
-from tests.agent.node import Node as TestNode
-from tests.agent.node import need_node, node, pod_namespace
 
 from ovnloom.agent.main import Agent, Options
 from ovnloom.agent.server import cni_application, serve_cni
@@ -20,6 +18,8 @@ from ovnloom.core.kube.client import Client
 from ovnloom.core.kube.kinds import Node, NodeAddress, NodeStatus, Pod, Subnet, SubnetSpec
 from ovnloom.core.kube.objects import Metadata
 from ovnloom.core.plugins import AGENT, load
+from tests.agent.node import Node as TestNode
+from tests.agent.node import need_node, node, pod_namespace
 
 _versions = count(10)
 P = "ovn.kubernetes.io/"
@@ -85,19 +85,21 @@ class Bed:
         """Whatever was to be noticed has been."""
         await asyncio.sleep(0.3)
 
-    async def call(self, verb: str, netns: str = "", container: str = "abcdef0123456789", pod: str = "p", uid: str = "u1", **config: Any) -> Answer:
+    async def call(
+        self, verb: str, netns: str = "", container: str = "abcdef0123456789", pod: str = "p", uid: str = "u1", **config: Any
+    ) -> Answer:
         arguments = f"IgnoreUnknown=1;K8S_POD_NAMESPACE=d;K8S_POD_NAME={pod};K8S_POD_UID={uid}"
         env = {"CNI_CONTAINERID": container, "CNI_NETNS": netns, "CNI_IFNAME": "eth0", "CNI_ARGS": arguments}
         body = {"env": env, "config": {"cniVersion": "1.0.0", "name": "kube-ovn"} | config}
-        async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(self.socket))) as session:
-            async with session.post(f"http://agent/api/v1/{verb}", json=body) as answer:
-                return Answer(answer.status, await answer.text())
+        session = aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(self.socket)))
+        async with session, session.post(f"http://agent/api/v1/{verb}", json=body) as answer:
+            return Answer(answer.status, await answer.text())
 
     async def installed(self, port: str = "abcdef012345_h") -> None:
         """What ovn-controller does, when the port is there."""
         switch = self.agent.switch
         await asyncio.wait_for(switch.changes.until(lambda: port in switch.interfaces or None), 5)
-        await asyncio.to_thread(self.node.vsctl, "set", "Interface", port, "external_ids:ovn-installed=true")
+        await asyncio.to_thread(self.node.vsctl, "--no-wait", "set", "Interface", port, "external_ids:ovn-installed=true")
 
     async def add(self, netns: str, **arguments: Any) -> Answer:
         """ADD, with ovn-controller doing its part."""
@@ -107,8 +109,8 @@ class Bed:
 
 
 @asynccontextmanager
-async def running(node: TestNode, timeout: float = 5.0) -> AsyncIterator[Bed]:
-    bed = Bed(node, timeout)
+async def running(node: TestNode, patience: float = 5.0) -> AsyncIterator[Bed]:
+    bed = Bed(node, patience)
     agent = bed.agent
     agent._synced = agent._bound = True
     agent.switch.start()

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 RESULT = b'{"cniVersion": "1.0.0", "ips": [{"address": "10.16.0.9/16"}]}\n'
 ERROR = b'{"cniVersion":"1.0.0","code":7,"msg":"unknown subnet","details":""}'
 LIMIT = 1 << 20
-DEEPEST = b'{"a":' + b"[" * 99 + b"]" * 99 + b"}"
+DEEPEST = b'{"a":' + b"[" * 99 + b"0" + b"]" * 99 + b"}"
 
 
 def http(body: bytes, status: str = "200 OK") -> list[bytes]:
@@ -189,9 +189,15 @@ def test_a_variable_that_is_not_utf8(plugin: Plugin, name: str, shown: str) -> N
         ),
         *(b'{"a":\xff}', b'{"a":"\xff"}', b'{"a":"\xed\xa0\x80"}', b'{"a":"\xc0\x80"}', b'{"a":"\xf4\x90\x80\x80"}', b'{"a":"\xe2\x82"}'),
         *(b'{"a":NaN}', b'{"a":-Infinity}', b'{"a":01}', b'{"a":1.}', b'{"a":.5}', b'{"a":+1}', b'{"a":1e}', b'{"a":-}'),
-        *(b'{"a":"\n"}', b'{"a":"\\x"}', b'{"a":"\\u12g4"}', b'{"a":"\\u12"}', b'{"a":"\\', b'{"a":tru}', b'{"a":truex}'),
+        *(b'{"a":"\n"}', b'{"a":"\x1f"}', b'{"a":"\\x"}', b'{"a":"\\u12g4"}', b'{"a":"\\u12"}', b'{"a":"\\', b'{"a":tru}', b'{"a":truex}'),
         *(b'{"a":1,}', b'{"a":[1,]}', b'{"a" 1}', b'{"a":1 "b":2}'),
-        *(b'{"a":[' + DEEPEST + b"]}", b'{"a":[' + DEEPEST + b'],"a":1}', b"[" * 200_000, b'{"a":' * 200_000),
+        *(
+            b'{"a":' + DEEPEST + b"}",
+            b'{"a":' + b"[" * 100 + b"]" * 100 + b"}",
+            b'{"a":[' + DEEPEST + b'],"a":1}',
+            b"[" * 200_000,
+            b'{"a":' * 200_000,
+        ),
     ],
 )
 def test_stdin_that_is_not_one_json_object(plugin: Plugin, stdin: bytes) -> None:

@@ -112,7 +112,7 @@ def differs(vector: dict[str, Any]) -> bool:
         return "/32" not in question["cidr"] and "/128" not in question["cidr"]
     if vector["fn"] == "append_gateway" and vector["out"].count(",") > question["cidr"].count(","):
         return False  # a gateway given for a pair that starts with IPv6 is named twice by the recorded program
-    return answer != vector.get("out", REFUSED)
+    return bool(answer != vector.get("out", REFUSED))
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)

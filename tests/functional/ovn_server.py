@@ -1,8 +1,8 @@
-"""Real OVN databases for tests: ovsdb-server for the northbound and southbound one, ovn-northd when asked for, or three servers in a cluster.
+"""Real OVN databases for tests: ovsdb-server for north- and southbound, ovn-northd when asked for, or a cluster of three.
 
 OVN 24.03 or newer comes from PATH, else from a root folder: ``$OVNLOOM_OVN_ROOT``, else the one that the sandbox
 makes in the cache; it is entered with chroot, which needs root. Without either tests skip with the reason; with
-``CI_NO_SKIP=1`` they fail. Everything listens on unix sockets only.
+``CI_NO_SKIP=1`` they fail. Everything listens on unix sockets, but for TLS, which is on 127.0.0.1.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -112,7 +112,7 @@ class Ovn:
         """An empty standalone database. *kind* is ``nb`` or ``sb``."""
         self.run("ovsdb-tool", "create", f"{self.home}/{name}.db", f"/usr/share/ovn/ovn-{kind}.ovsschema")
 
-    def serve(self, name: str) -> None:
+    def serve(self, name: str, *options: str) -> None:
         """Returns when the server takes connections."""
         self.socket(name).unlink(missing_ok=True)
         self.spawn(
@@ -122,6 +122,7 @@ class Ovn:
             f"--log-file={self.home}/{name}.log",
             f"--unixctl={self.home}/{name}.ctl",
             f"--remote=punix:{self.socket(name)}",
+            *options,
             f"{self.home}/{name}.db",
         )
         self._until(self.socket(name).exists, f"{name} does not listen")
@@ -175,8 +176,7 @@ class Ovn:
         return found[0]
 
     @staticmethod
-    def _until(condition: object, complaint: str) -> None:
-        assert callable(condition)
+    def _until(condition: Callable[[], bool], complaint: str) -> None:
         until = time.monotonic() + START
         while not condition():
             assert time.monotonic() < until, complaint

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ovnloom.core.ipam.ranges import Ranges, of_entries
+from ovnloom.core.ipam.ranges import Ranges, of_entries, of_numbers
 
 PIECES = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=6)
 
@@ -26,6 +26,11 @@ def test_algebra(a: list[tuple[int, int]], b: list[tuple[int, int]]) -> None:
         assert made.count == len(expected)
         assert [number for number in range(32) if number in made] == sorted(expected)
         assert all(made[i][1] + 1 < made[i + 1][0] for i in range(len(made) - 1))
+
+
+@given(st.lists(st.integers(0, 30)))
+def test_numbers(listed: list[int]) -> None:
+    assert of_numbers(listed) == Ranges((number, number) for number in listed)
 
 
 def test_text() -> None:

@@ -41,7 +41,7 @@ STEPS_BEFORE_DEVIATIONS = 19_965
 
 
 def first_deviation(trace: dict[str, Any]) -> int:
-    marked = [step for step, name in trace.get("quirks", ()) if name in DEVIATIONS]
+    marked: list[int] = [step for step, name in trace.get("quirks", ()) if name in DEVIATIONS]
     unmarked = [UNMARKED[trace["id"]][0]] if trace["id"] in UNMARKED else []
     return min([*marked, *unmarked, len(trace["out"])])
 

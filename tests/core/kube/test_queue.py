@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 
-
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -52,7 +51,12 @@ async def test_a_cancelled_consumer_loses_nothing() -> None:
 
 async def test_failures_double_until_forgotten() -> None:
     asked: list[int] = []
-    queue = KeyQueue(pause=lambda failures: asked.append(failures) or 0.0)
+
+    def pause(failures: int) -> float:
+        asked.append(failures)
+        return 0.0
+
+    queue = KeyQueue(pause=pause)
     for _ in range(3):
         assert queue.fail(A) == 0.0
         assert await soon(queue) == [A]

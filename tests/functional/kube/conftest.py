@@ -4,9 +4,9 @@ import itertools
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from tests.functional.apiserver import ApiServer, apiserver
 
 from ovnloom.core.kube.client import Client
+from tests.functional.apiserver import ApiServer, apiserver
 
 __all__ = ["apiserver"]
 

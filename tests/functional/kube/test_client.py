@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import pytest
-from tests.functional.apiserver import NOBODY, ApiServer
 
 from ovnloom.core.errors import ConfigError
 from ovnloom.core.kube import crds
 from ovnloom.core.kube.client import ApiError, Client, Sent
 from ovnloom.core.kube.kinds import IPS, NODES, PODS, STATEFULSETS, SUBNETS
+from tests.functional.apiserver import NOBODY, ApiServer
 
 pytestmark = pytest.mark.kube
 

@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
-from tests.functional.kube.watching import make_pods, pods_of, until
 
 from ovnloom.core.kube import events
 from ovnloom.core.kube.client import Client, Sent
@@ -15,6 +14,7 @@ from ovnloom.core.kube.events import EVENTS, Events
 from ovnloom.core.kube.kinds import PODS, SUBNETS, Pod, Subnet
 from ovnloom.core.kube.objects import Metadata
 from ovnloom.core.kube.writer import Writer
+from tests.functional.kube.watching import make_pods, pods_of, until
 
 pytestmark = pytest.mark.kube
 

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.functional.apiserver import ApiServer
-from tests.functional.kube.watching import pod, until
 
 from ovnloom.core.kube.client import Client
 from ovnloom.core.kube.kinds import PODS
 from ovnloom.core.kube.leader import LEASES, Leader, Terms
 from ovnloom.core.kube.writer import NotLeader, Writer
+from tests.functional.apiserver import ApiServer
+from tests.functional.kube.watching import pod, until
 
 pytestmark = pytest.mark.kube
 
@@ -107,13 +107,15 @@ asyncio.run(main())
 """
 
 
+def _spawn(kubeconfig: str, namespace: str) -> subprocess.Popen[str]:
+    arguments = [kubeconfig, namespace, NAME, *(f"{t}" for t in (SHORT.lease, SHORT.renew, SHORT.retry))]
+    return subprocess.Popen([sys.executable, "-c", CONTENDER, *arguments], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[3])
+
+
 @asynccontextmanager
 async def contender(apiserver: ApiServer, namespace: str) -> AsyncIterator[tuple[subprocess.Popen[str], Callable[[], Any]]]:
     """Another process that wants to lead; yields it and its next line."""
-    arguments = [str(apiserver.kubeconfig), namespace, NAME, *(f"{t}" for t in (SHORT.lease, SHORT.renew, SHORT.retry))]
-    process = subprocess.Popen(
-        [sys.executable, "-c", CONTENDER, *arguments], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[3]
-    )
+    process = _spawn(str(apiserver.kubeconfig), namespace)
     out = process.stdout
     assert out is not None
 

@@ -6,14 +6,14 @@ from typing import Any
 import msgspec
 import pytest
 import structlog
-from tests.functional.apiserver import ApiServer
-from tests.functional.kube.watching import Ears, make_pods, pod, pod_key, pods_of, running, until
 
 from ovnloom.core.kube.cache import Cache
 from ovnloom.core.kube.client import Client, Sent
 from ovnloom.core.kube.kinds import NODES, PODS
 from ovnloom.core.kube.objects import Kind, Object
 from ovnloom.core.kube.reflector import Reflector
+from tests.functional.apiserver import ApiServer
+from tests.functional.kube.watching import Ears, make_pods, pod, pod_key, pods_of, running, until
 
 pytestmark = pytest.mark.kube
 
@@ -112,7 +112,7 @@ async def test_a_list_whose_pages_expire_begins_again(client: Client, apiserver:
 async def test_what_happened_while_the_server_was_away_is_found(client: Client, apiserver: ApiServer, namespace: str, kill: bool) -> None:
     await make_pods(client, namespace, "stays", "goes")
     ears = Ears()
-    cache, reflector = pods_of(namespace, client, ears, pause=lambda failures: 0.2)
+    _, reflector = pods_of(namespace, client, ears, pause=lambda failures: 0.2)
     async with running(reflector):
         ears.clear()
         apiserver.stop("kube-apiserver", kill=kill)

@@ -4,14 +4,14 @@ import asyncio
 from typing import Any
 
 import pytest
-from tests.functional.apiserver import ApiServer
-from tests.functional.kube.watching import Ears, make_pods, pod, pod_key, pods_of, running, until
 
 from ovnloom.core.kube.cache import Cache
 from ovnloom.core.kube.client import Client, Sent
 from ovnloom.core.kube.kinds import PODS, Pod
 from ovnloom.core.kube.objects import Kind
 from ovnloom.core.kube.writer import NotLeader, Verdict, Writer
+from tests.functional.apiserver import ApiServer
+from tests.functional.kube.watching import Ears, make_pods, pod, pod_key, pods_of, running, until
 
 pytestmark = pytest.mark.kube
 

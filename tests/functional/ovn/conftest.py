@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, TypeAlias
 
 import pytest
-from tests.functional.ovn_server import Ovn, cluster, nb, ovn
 
 from ovnloom.core.ovn.session import Session
+from tests.functional.ovn_server import Ovn, cluster, nb, ovn
 
 __all__ = ["cluster", "nb", "ovn"]
 

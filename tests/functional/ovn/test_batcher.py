@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from tests.functional.ovn.words import SWITCH, done, make, port, port_uuid, unit, with_switch
 
 from ovnloom.core.desired.model import RowKey, Slot
 from ovnloom.core.ovn.batcher import Outcome
 from ovnloom.core.ovn.ops import Insert, Mutate, Ref, Update
 from ovnloom.core.ovn.schema import row_uuid
 from ovnloom.core.ovn.session import Session
+from tests.functional.ovn.words import SWITCH, done, make, port, port_uuid, unit, with_switch
 
 pytestmark = pytest.mark.ovn
 

@@ -5,24 +5,14 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from tests.functional.ovn.conftest import Open
-from tests.functional.ovn.words import SWITCH, commit, done, make
-from tests.functional.ovn_server import Ovn
 
 from ovnloom.core.desired.model import RowKey
 from ovnloom.core.ovn.batcher import Outcome
-from ovnloom.core.ovn.session import Session
+from tests.functional.ovn.conftest import Open
+from tests.functional.ovn.words import SWITCH, commit, done, make, until
+from tests.functional.ovn_server import Ovn
 
 pytestmark = pytest.mark.ovn
-
-
-async def _locked(session: Session, wanted: bool) -> None:
-    async with asyncio.timeout(10):
-        changed = asyncio.Event()
-        session.on_lock(lambda _: changed.set())
-        while session.locked is not wanted:
-            await changed.wait()
-            changed.clear()
 
 
 async def test_nothing_is_written_before_the_lock_is_taken(nb: Ovn, connect: Open) -> None:
@@ -41,11 +31,11 @@ async def test_a_thief_silences_the_old_leader(nb: Ovn, connect: Open) -> None:
     old.on_lock(heard.append)
     await old.take_lock()
     await new.take_lock()
-    await _locked(old, False)
+    await until(lambda: not old.locked)
     assert heard == [True, False]
     assert (await commit(old, *make("Logical_Switch", {"name": "s"}))).outcome is Outcome.NOT_LOCKED
     await done(new, *make("Logical_Switch", {"name": "t"}))
-    assert list(row["name"] for row in new.replica.table("Logical_Switch").values()) == ["t"]
+    assert [row["name"] for row in new.replica.table("Logical_Switch").values()] == ["t"]
 
 
 async def test_the_server_refuses_who_does_not_know_yet(nb: Ovn, connect: Open) -> None:
@@ -58,13 +48,12 @@ async def test_the_server_refuses_who_does_not_know_yet(nb: Ovn, connect: Open) 
         outcome = (await commit(old, *make("Logical_Switch", {"name": f"s{number}"}))).outcome
         await theft
         results.append(outcome)
-        present = new.replica.by_key(RowKey("Logical_Switch", f"s{number}")) is not None
-        await done(new, *make("Logical_Router", {"name": f"r{number}"}))
+        await done(new, *make("Logical_Router", {"name": f"r{number}"}))  # after it in the server's order
         present = new.replica.by_key(RowKey("Logical_Switch", f"s{number}")) is not None
         assert present is (outcome is Outcome.COMMITTED)
-        await _locked(old, False)
+        await until(lambda: not old.locked)
         await old.take_lock()
-        await _locked(new, False)
+        await until(lambda: not new.locked)
     assert set(results) <= {Outcome.COMMITTED, Outcome.NOT_LOCKED}
 
 
@@ -72,13 +61,11 @@ async def test_the_lock_does_not_come_back_by_itself(nb: Ovn, connect: Open) -> 
     old, new = [await connect(nb.remote("nb"), lock="ovnloom") for _ in range(2)]
     await old.take_lock()
     await new.take_lock()
-    await _locked(old, False)
+    await until(lambda: not old.locked)
     await new.stop()
     third = await connect(nb.remote("nb"))
     await done(third, *make("Logical_Switch", {"name": "s"}))
-    async with asyncio.timeout(10):
-        while not old.replica.by_key(SWITCH):
-            await asyncio.sleep(0.01)
+    await until(lambda: old.replica.by_key(SWITCH) is not None)
     assert not old.locked
     await old.take_lock()
     await done(old, *make("Logical_Switch", {"name": "t"}))

@@ -6,15 +6,15 @@ import asyncio
 import signal
 
 import pytest
-from tests.functional.ovn.conftest import Open
-from tests.functional.ovn.words import SWITCH, commit, content, done, make, port, port_uuid, with_switch
-from tests.functional.ovn_server import Ovn
 
 from ovnloom.core.desired.model import RowKey
 from ovnloom.core.ovn.batcher import Outcome
 from ovnloom.core.ovn.connection import Idl
 from ovnloom.core.ovn.rows import Row
 from ovnloom.core.ovn.session import Session
+from tests.functional.ovn.conftest import Open
+from tests.functional.ovn.words import SWITCH, commit, content, done, make, port, port_uuid, until, with_switch
+from tests.functional.ovn_server import Ovn
 
 pytestmark = pytest.mark.ovn
 
@@ -93,8 +93,7 @@ async def test_a_lost_connection_answers_again(nb: Ovn, session: Session) -> Non
 
 async def test_a_commit_without_a_server_answers_again(nb: Ovn, session: Session) -> None:
     await asyncio.to_thread(nb.end, "nb")
-    while session.connected:
-        await asyncio.sleep(0.01)
+    await until(lambda: not session.connected)
     task = asyncio.create_task(commit(session, *make("Logical_Switch", {"name": "s"})))
     await asyncio.to_thread(nb.serve, "nb")
     async with asyncio.timeout(20):
@@ -140,9 +139,7 @@ async def test_the_lead_moves(cluster: Ovn, connect: Open) -> None:
     assert session.replica.contains("Logical_Switch", session.replica.by_key(SWITCH) or "", "ports", port_uuid("p"))
     survivors = tuple(name for name in names if name != leader)
     follower = await connect(cluster.remote(*survivors), leader_only=False)
-    async with asyncio.timeout(10):
-        while content(follower) != content(session):
-            await asyncio.sleep(0.02)
+    await until(lambda: content(follower) == content(session))
 
 
 async def test_reconnecting_to_a_cluster_continues_from_its_history(cluster: Ovn, connect: Open) -> None:

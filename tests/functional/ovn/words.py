@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ovnloom.core.desired.model import RowKey, Slot
@@ -48,6 +49,13 @@ async def done(session: Session, *ops: Op) -> None:
 async def with_switch(session: Session) -> Session:
     await done(session, *make("Logical_Switch", {"name": SWITCH.key}))
     return session
+
+
+async def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    """For what a test wants to see and nobody announces."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
 
 
 def content(session: Session) -> dict[str, Any]:
