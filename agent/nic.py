@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 import hashlib
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,18 +68,27 @@ def configure(nic: Nic) -> None:
                 kernel.write_sysctl(f"net/ipv6/conf/{scope}/disable_ipv6", "0")
     kernel.set_checksum(nic.name, nic.checksum)
     with IPRoute() as netlink:
-        try:
-            index = netlink.link_lookup(ifname=nic.name)[0]
-            for spelled in nic.addresses:
-                address, _, prefix = spelled.partition("/")
-                flags = {"flags": kernel.NODAD} if kernel.version(address) == 6 else {}
+        index = netlink.link_lookup(ifname=nic.name)[0]
+        for spelled in nic.addresses:
+            address, _, prefix = spelled.partition("/")
+            flags = {"flags": kernel.NODAD} if kernel.version(address) == 6 else {}
+            with _named(f"address {spelled} of {nic.name}"):
                 netlink.addr("add", index=index, address=address, prefixlen=int(prefix), **flags)
+        with _named(f"{nic.name} up"):
             netlink.link("set", index=index, state="up")
-            for gateway in nic.gateways:
-                number = kernel.version(gateway)
+        for gateway in nic.gateways:
+            number = kernel.version(gateway)
+            with _named(f"default route via {gateway} of {nic.name}"):
                 netlink.route("add", family=kernel.FAMILIES[number], dst=_DEFAULT[number], gateway=gateway, oif=index)
-        except NetlinkError as error:
-            raise OSError(error.code, f"{nic.name} in the pod: {error.args[1]}") from error
+
+
+@contextmanager
+def _named(what: str) -> Iterator[None]:
+    """The kernel's refusals name a number only."""
+    try:
+        yield
+    except NetlinkError as error:
+        raise OSError(error.code, f"{what} in the pod: {error.args[1]}") from error
 
 
 def delete(host: str) -> bool:

@@ -9,9 +9,7 @@ at once when a database's leader changed.
 from __future__ import annotations
 
 import asyncio
-import os
 import random
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -200,26 +198,20 @@ def socket_path(remote: str) -> Path:
     return Path(rest if colon else remote)
 
 
-async def label(nb: str, sb: str, northd: str, *, namespace: str, pod: str, kubeconfig: str = "") -> None:
-    """Keeps the labels of *namespace*/*pod* true. Never returns. Raises ``ConfigError`` if it cannot begin."""
-    if not (namespace and pod):
-        raise ConfigError(["POD_NAME and POD_NAMESPACE must name the Pod that is labelled"])
+async def keep(client: Client, nb: str, sb: str, northd: str, *, namespace: str, pod: str) -> None:
+    """Keeps the labels of *namespace*/*pod* true. Never returns. Raises ``ConfigError`` for a remote that is not here."""
     paths = socket_path(nb), socket_path(sb), socket_path(northd)
-    async with Client.load(kubeconfig) as client, asyncio.TaskGroup() as group:
-        labels = Labels(client, namespace, pod)
+    labels = Labels(client, namespace, pod)
+    async with asyncio.TaskGroup() as group:
         group.create_task(labels.write())
         group.create_task(watch_database(paths[0], "OVN_Northbound", lambda leads: labels.set(NB, leads)))
         group.create_task(watch_database(paths[1], "OVN_Southbound", lambda leads: labels.set(SB, leads)))
         group.create_task(watch_northd(paths[2], labels))
 
 
-def run(nb: str, sb: str, northd: str, kubeconfig: str = "") -> None:
-    """The command: `ovnloom leader --nb unix:… --sb unix:… --northd …`. The Pod is named by POD_NAMESPACE and POD_NAME."""
-    try:
-        asyncio.run(
-            label(nb, sb, northd, namespace=os.environ.get("POD_NAMESPACE", ""), pod=os.environ.get("POD_NAME", ""), kubeconfig=kubeconfig)
-        )
-    except ConfigError as error:
-        sys.exit(str(error))
-    except KeyboardInterrupt:
-        pass
+async def label(nb: str, sb: str, northd: str, *, namespace: str, pod: str, kubeconfig: str = "") -> None:
+    """The command: as ``keep``, and raises ``ConfigError`` if the Pod or the way to the API server is not known."""
+    if not (namespace and pod):
+        raise ConfigError(["POD_NAME and POD_NAMESPACE must name the Pod that is labelled"])
+    async with Client.load(kubeconfig) as client:
+        await keep(client, nb, sb, northd, namespace=namespace, pod=pod)

@@ -215,14 +215,16 @@ class Engine:
         try:
             if self._faulty(key, obj, view, batch) or not self._addressed(key, obj, view, batch):
                 return
-            complete = True
+            failed, publishable = False, True
             for outcome in self.plugins.fan_out("desired_state", obj=obj, view=view):
                 if outcome.error:
-                    complete &= self._plugin_failed(key, outcome.plugin, outcome.error, batch)
+                    failed = True
+                    publishable &= self._plugin_failed(key, outcome.plugin, outcome.error, batch)
                 else:
                     self._apply(key, obj, self.store.replace(key, outcome.plugin.name, outcome.result or ()), batch)
-            if complete:
+            if not failed:
                 self._attempts.pop(key, None)
+            if publishable:
                 self.publisher.allow(key)
         finally:
             self.readers.record(key, view.reads)

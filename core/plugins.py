@@ -88,7 +88,7 @@ def load(group: str, config: Config) -> PluginSet:
     def broken(_manager: object, entry: EntryPoint, error: BaseException) -> None:
         problems.append(f"plugins: {entry.name} ({entry.value}) cannot be imported: {type(error).__name__}: {error}")
 
-    manager = NamedExtensionManager(group, wanted, name_order=True, on_load_failure_callback=broken, warn_on_missing_entrypoint=False)
+    manager = NamedExtensionManager(group, wanted, name_order=True, on_load_failure_callback=broken, on_missing_entrypoints_callback=lambda names: None)
     plugins = []
     earlier: set[str] = set()
     for extension in manager:

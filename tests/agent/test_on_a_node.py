@@ -72,7 +72,7 @@ async def test_an_agent_that_starts_again_writes_nothing(a_node: Node, netns: st
         ("ip route delete 10.16.0.0/16", "ip route", "10.16.0.0/16 via 100.64.0.1 dev ovn0"),
         ("ip route delete 100.64.0.0/16", "ip route", "100.64.0.0/16 dev ovn0"),
         ("ip link set ovn0 down", "ip route", "10.16.0.0/16 via 100.64.0.1 dev ovn0"),
-        ("ip link set ovn0 address 0a:00:00:00:00:99", "ip link show dev ovn0", "0a:00:00:00:40:02"),
+        ("ip link set ovn0 mtu 1300", "ip link show dev ovn0", "mtu 1500"),
         ("nft delete table inet ovnloom", "nft list table inet ovnloom", "ct status dnat masquerade"),
         ("nft flush chain inet ovnloom postrouting", "nft list table inet ovnloom", "ct status dnat masquerade"),
         ("nft delete element inet ovnloom subnets4 { 10.16.0.0/16 }", "nft list table inet ovnloom", "10.16.0.0/16, 100.64.0.0/16"),
@@ -96,7 +96,7 @@ async def test_damage_is_mended(bed: Bed, damage: str, sign: str, words: str) ->
 
 async def test_a_changed_port_of_the_switch_is_mended(bed: Bed) -> None:
     await asyncio.to_thread(bed.node.vsctl, "remove", "Interface", "ovn0", "external_ids", "iface-id")
-    await eventually(lambda: bed.node.vsctl("get", "Interface", "ovn0", "external_ids:iface-id") == "node-node1", "iface-id")
+    await eventually(lambda: "node-node1" in bed.node.vsctl("get", "Interface", "ovn0", "external_ids"), "iface-id")
     await asyncio.to_thread(bed.node.vsctl, "del-port", "br-int", "ovn0")
     await eventually(lambda: "100.64.0.2" in sh("ip", "address", "show"), "ovn0 is made again")
 
@@ -283,7 +283,7 @@ async def test_many_pods_at_once(bed: Bed) -> None:
         sh("ip", "netns", "add", name)
     try:
         for number in range(20):
-            bed.pod(f"p{number}", f"u{number}", ip_address=f"10.16.1.{number},fd00:10:16::1:{number:x}")
+            bed.pod(f"p{number}", f"u{number}", ip_address=f"10.16.1.{number},fd00:10:16::1{number:02x}")
         adds = [
             bed.add(f"/run/netns/{name}", container=f"{number:016d}"[::-1], pod=f"p{number}", uid=f"u{number}")
             for number, name in enumerate(names)

@@ -48,12 +48,17 @@ class Box:
 
     def run(self, *program: str, check: bool = True, **env: str) -> str:
         """Its output."""
-        done = subprocess.run(self._words(program), capture_output=True, text=True, env={"PATH": PATH, **env}, timeout=PATIENCE, check=False)
+        done = subprocess.run(
+            self._words(program), capture_output=True, text=True, env={"PATH": PATH, **env}, timeout=PATIENCE, check=False
+        )
         assert not check or done.returncode == 0, f"{' '.join(program)}: {done.stdout}{done.stderr}"
         return done.stdout.strip()
 
     def succeeds(self, *program: str, **env: str) -> bool:
-        return subprocess.run(self._words(program), capture_output=True, env={"PATH": PATH, **env}, timeout=PATIENCE, check=False).returncode == 0
+        return (
+            subprocess.run(self._words(program), capture_output=True, env={"PATH": PATH, **env}, timeout=PATIENCE, check=False).returncode
+            == 0
+        )
 
     def shell(self, command: str, *, check: bool = True, **env: str) -> str:
         return self.run("bash", "-c", command, check=check, **env)

@@ -90,7 +90,9 @@ def test_no_wildcards_and_no_secrets(manifests: list[Manifest]) -> None:
 def test_rights_of_the_controller(manifests: list[Manifest]) -> None:
     read = {"get", "list", "watch"}
     expected = {(v, r, "") for r in ("pods", "nodes", "namespaces", "statefulsets", "subnets", "vpcs", "ips") for v in read}
-    expected |= {("patch", r, "") for r in ("pods", "nodes", "namespaces", "subnets", "subnets/status", "vpcs", "vpcs/status", "ips", "events")}
+    expected |= {
+        ("patch", r, "") for r in ("pods", "nodes", "namespaces", "subnets", "subnets/status", "vpcs", "vpcs/status", "ips", "events")
+    }
     expected |= {("create", r, "") for r in ("subnets", "vpcs", "ips", "events")} | {("delete", "ips", "")}
     expected |= {("create", "leases", "kube-system"), *((v, "leases", "named") for v in (*read, "patch"))}
     assert rights(manifests, "ovn") == expected
@@ -134,7 +136,9 @@ def test_the_configuration_is_one_that_loads(stack: str, tmp_path: Path) -> None
     assert list(sections) == ["vpc", "subnet", "node"]
     assert sections["subnet"]["excludeIps"] == ["10.16.0.9"]
     expected = {"ipv4": 1, "ipv6": 1, "dual_stack": 2}[stack]
-    assert [len(s.split(",")) for s in (sections["subnet"]["cidr"], sections["node"]["cidr"], loaded.cluster.service_cidr)] == [expected] * 3
+    assert [len(s.split(",")) for s in (sections["subnet"]["cidr"], sections["node"]["cidr"], loaded.cluster.service_cidr)] == [
+        expected
+    ] * 3
 
 
 @pytest.mark.parametrize(

@@ -154,7 +154,11 @@ def test_the_leader_ends(cluster: Members) -> None:
 @pytest.mark.parametrize("number", [1, 2])  # the first would create a cluster, were there none
 @pytest.mark.parametrize(
     "damage",
-    ["rm /tmp/db{n}/ovnnb_db.db", "truncate -s 0 /tmp/db{n}/ovnnb_db.db", "dd if=/dev/zero of=/tmp/db{n}/ovnnb_db.db bs=512 count=1 conv=notrunc"],
+    [
+        "rm /tmp/db{n}/ovnnb_db.db",
+        "truncate -s 0 /tmp/db{n}/ovnnb_db.db",
+        "dd if=/dev/zero of=/tmp/db{n}/ovnnb_db.db bs=512 count=1 conv=notrunc",
+    ],
     ids=["lost", "empty", "damaged"],
 )
 def test_a_member_without_its_file_joins_again(cluster: Members, number: int, damage: str) -> None:

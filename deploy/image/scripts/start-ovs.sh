@@ -72,29 +72,29 @@ start() {
   keep "$1" &
   keeper[$1]=$!
 }
-stop() {
+finish() { # finish STATUS: an orderly end, the database last
   trap '' TERM INT
   for name in controller switch database; do
     [ -n "${keeper[$name]:-}" ] || continue
     kill -TERM "${keeper[$name]}" 2>/dev/null
     wait "${keeper[$name]}"
   done
-  exit 0
+  exit "$1"
 }
-trap stop TERM INT
+trap 'finish 0' TERM INT
 rm -f $R/controller.wait
 start database
 until ovs-vsctl --no-wait -t 2 init 2>/dev/null; do sleep 0.05; done
-find_tunnel || exit 1
+find_tunnel || finish 1
 vsctl set Open_vSwitch . external_ids:system-id="$(cat $C/system-id.conf)" external_ids:hostname="$NODE_NAME" \
   external_ids:ovn-remote="\"$(remotes 6642)\"" external_ids:ovn-encap-type="${TUNNEL_TYPE:-geneve}" external_ids:ovn-encap-ip="\"$ENCAP_IP\"" \
   external_ids:ovn-bridge-datapath-type="$DATAPATH_TYPE" external_ids:ovn-remote-probe-interval="${OVN_REMOTE_PROBE_INTERVAL:-10000}" \
   external_ids:ovn-openflow-probe-interval="${OVN_REMOTE_OPENFLOW_INTERVAL:-180}" external_ids:ovn-match-northd-version=true \
-  external_ids:ovn-monitor-all=true || exit 1
-vsctl --may-exist add-br br-int -- set Bridge br-int datapath_type="$DATAPATH_TYPE" fail_mode=secure external_ids:vendor=kube-ovn || exit 1
-[ -z "$TUNNEL_NIC" ] || make_br_phy || exit 1
+  external_ids:ovn-monitor-all=true || finish 1
+vsctl --may-exist add-br br-int -- set Bridge br-int datapath_type="$DATAPATH_TYPE" fail_mode=secure external_ids:vendor=kube-ovn || finish 1
+[ -z "$TUNNEL_NIC" ] || make_br_phy || finish 1
 start switch
 start controller
 wait -n "${keeper[@]}"
 log "a keeper ended, which must not happen; ending the container"
-exit 1
+finish 1

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ovnloom.core.ovn import jsonrpc
 from ovnloom.core.ovn.jsonrpc import BadMessage, Frames
 
 TEXT = st.text(alphabet=st.one_of(st.sampled_from('{}[]"\\,:é網🕸 \n\u2028'), st.characters(exclude_categories=["Cs"])), max_size=20)
@@ -51,11 +52,13 @@ def test_a_long_message_in_many_pieces_with_short_ones_around() -> None:
 
 def test_a_long_message_is_not_decoded_at_every_piece(monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[int] = []
-    first = "ovnloom.core.ovn.jsonrpc._first"
-    from ovnloom.core.ovn import jsonrpc
-
     real = jsonrpc._first
-    monkeypatch.setattr(first, lambda data: (tried.append(len(data)), real(data))[1])
+
+    def counted(data: memoryview) -> tuple[int, Any]:
+        tried.append(len(data))
+        return real(data)
+
+    monkeypatch.setattr(jsonrpc, "_first", counted)
     stream = json.dumps({"text": "x" * 4_000_000}).encode()
     assert _fed(stream, list(range(4096, len(stream), 4096))) == [json.loads(stream)]
     assert sum(tried) < 4 * len(stream)

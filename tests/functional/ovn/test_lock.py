@@ -81,10 +81,10 @@ async def test_a_dropped_lock(nb: Ovn, connect: Open) -> None:
 
 @pytest.mark.parametrize("entitled", [True, False])
 async def test_after_a_lost_connection_only_who_is_entitled_takes_it_again(nb: Ovn, connect: Open, entitled: bool) -> None:
-    session = await connect(nb.remote("nb"), lock="ovnloom", entitled=lambda: answer)
-    answer = True
+    leading = [True]
+    session = await connect(nb.remote("nb"), lock="ovnloom", entitled=lambda: leading[0])
     await session.take_lock()
-    answer = entitled
+    leading[0] = entitled
     resynced = asyncio.Event()
     session.on_resync(resynced.set)
     await asyncio.to_thread(nb.end, "nb")

@@ -6,6 +6,7 @@ import asyncio
 import socket
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -19,9 +20,9 @@ pytestmark = pytest.mark.ovn
 
 def _certificates(ovn: Ovn, authority: str) -> Tls:
     key, certificate, ca = (ovn.home / f"{authority}-{name}.pem" for name in ("key", "cert", "ca"))
-    make = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+    make: list[str | Path] = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
     subprocess.run([*make, "-subj", f"/CN={authority}", "-keyout", ovn.home / "ca.key", "-out", ca], check=True, capture_output=True)
-    signed = [*make, "-subj", "/CN=ovn", "-CA", ca, "-CAkey", ovn.home / "ca.key", "-addext", "basicConstraints=CA:FALSE"]
+    signed: list[str | Path] = [*make, "-subj", "/CN=ovn", "-CA", ca, "-CAkey", ovn.home / "ca.key", "-addext", "basicConstraints=CA:FALSE"]
     subprocess.run([*signed, "-keyout", key, "-out", certificate], check=True, capture_output=True)
     return Tls(str(key), str(certificate), str(ca))
 
