@@ -6,8 +6,9 @@ ADD waits for what others do (the controller's annotations, ovn-controller's flo
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from weakref import WeakValueDictionary
 
 import structlog
@@ -15,7 +16,7 @@ import structlog
 from ovnloom.agent import netns, nic, ovs, result
 from ovnloom.agent.host import Host
 from ovnloom.agent.nic import Nic, host_end
-from ovnloom.agent.request import DIFFERS, ENVIRONMENT, FAILED, NOT_AVAILABLE, TRY_AGAIN, UNKNOWN_CONTAINER, CniError, Request
+from ovnloom.agent.request import DIFFERS, ENVIRONMENT, FAILED, NOT_AVAILABLE, TRY_AGAIN, UNKNOWN_CONTAINER, CniError, Request, shown
 from ovnloom.agent.signal import Signal
 from ovnloom.agent.undo import Undo
 from ovnloom.core.desired.host import BRIDGE
@@ -25,6 +26,8 @@ from ovnloom.core.names import ALLOCATED, CIDR, GATEWAY, IP_ADDRESS, LOGICAL_SWI
 from ovnloom.core.net import split, with_prefix
 
 log = structlog.get_logger()
+
+_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}", re.ASCII)
 
 
 class _Progress:
@@ -81,13 +84,14 @@ class Attachments:
         progress = _Progress()
         try:
             async with asyncio.timeout(self._timeout), self._alone(host_end(request.container, request.interface)):
-                try:
-                    with netns.opened(request.netns) as namespace:
-                        return await self._add(request, namespace, progress)
-                except FileNotFoundError as error:
-                    raise CniError(ENVIRONMENT, f"CNI_NETNS: there is no {request.netns}") from error
-                except ValueError as error:
-                    raise CniError(ENVIRONMENT, f"CNI_NETNS: {error}") from error
+                with ExitStack() as stack:
+                    try:
+                        namespace = stack.enter_context(netns.opened(request.netns))
+                    except FileNotFoundError as error:
+                        raise CniError(ENVIRONMENT, f"CNI_NETNS: there is no {request.netns}") from error
+                    except ValueError as error:
+                        raise CniError(ENVIRONMENT, f"CNI_NETNS: {error}") from error
+                    return await self._add(request, namespace, progress)
         except TimeoutError as error:
             raise CniError(TRY_AGAIN, f"gave up after {self._timeout:g} s of waiting for {progress.waiting_for}") from error
 
@@ -139,12 +143,15 @@ class Attachments:
         except ValueError as error:
             name = f"{request.namespace}/{request.pod}"
             raise CniError(FAILED, f"annotations {IP_ADDRESS} and {CIDR} of pod {name}: {error}") from error
+        mac = notes.get(MAC_ADDRESS, "").lower()
+        if not _MAC.fullmatch(mac):
+            raise CniError(FAILED, f"annotation {MAC_ADDRESS} of pod {request.namespace}/{request.pod}: {shown(mac)} is not a MAC address")
         versions = {6 if ":" in address else 4 for address in addresses}
         v4, v6 = split(notes.get(GATEWAY, ""))
         return Nic(
             host=host_end(request.container, request.interface),
             name=request.interface,
-            mac=notes.get(MAC_ADDRESS, ""),
+            mac=mac,
             addresses=addresses,
             gateways=tuple(gateway for gateway, version in ((v4, 4), (v6, 6)) if gateway and version in versions),
             mtu=(subnet.spec.mtu if subnet else 0) or self._host.mtu,
@@ -226,7 +233,7 @@ class Attachments:
         card = Nic(
             host,
             request.interface,
-            previous.interfaces[index].mac,
+            previous.interfaces[index].mac.lower(),
             tuple(ip.address for ip in ips),
             tuple(ip.gateway for ip in ips if ip.gateway),
             mtu=0,

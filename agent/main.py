@@ -52,7 +52,7 @@ class Agent:
     """All parts, put together. Belongs to one event loop."""
 
     def __init__(self, plugins: PluginSet, client: Client, options: Options) -> None:
-        self._plugins, self._client, self._options = plugins, client, options
+        self._plugins, self.client, self._options = plugins, client, options
         name = options.node_name
         self.nodes: Cache[Node] = Cache(replace(NODES, field_selector=f"metadata.name={name}"), self._node_changed)
         self.pods: Cache[Pod] = Cache(replace(PODS, field_selector=f"spec.nodeName={name}"), self._pod_changed)
@@ -120,7 +120,7 @@ class Agent:
             self.switch.start()
             stack.push_async_callback(self.switch.stop)
             caches: tuple[Cache[Any], ...] = (self.nodes, self.subnets, self.pods)
-            reflectors = [Reflector(self._client, cache) for cache in caches]
+            reflectors = [Reflector(self.client, cache) for cache in caches]
             for reflector in reflectors:
                 tasks.create_task(reflector.run())
             tasks.create_task(self.host.run())
@@ -146,7 +146,7 @@ class Agent:
             chassis = await self.objects.until(self._unpublished)
             body = json.dumps({"metadata": {"annotations": {CHASSIS: chassis}}}).encode()
             try:
-                answer = await self._client.request("PATCH", NODES.path(name=name), body=body, content_type=MERGE_PATCH)
+                answer = await self.client.request("PATCH", NODES.path(name=name), body=body, content_type=MERGE_PATCH)
             except ApiError as error:
                 failures += 1
                 log.warning("chassis.unpublished", reason=str(error))

@@ -80,7 +80,7 @@ def agent(
     settings = _settings(config, log_level)
     if not node:
         raise ConfigError(["--node: which node is this? Give its name, or set NODE_NAME"])
-    asyncio.run(daemon.run(settings, daemon.Options(node, kubeconfig, cni_socket, ovs, port=port)))
+    _until_signal(daemon.run(settings, node_name=node, kubeconfig=kubeconfig, cni_socket=cni_socket, ovs_socket=ovs, port=port))
 
 
 @app.command()

@@ -35,7 +35,7 @@ def _same(held: object, wanted: object) -> bool:
     if isinstance(held, float) and isinstance(wanted, int):
         return held == float(wanted)
     if held is None:
-        return wanted in ("", 0, False) or wanted == [] or wanted is None
+        return wanted is None or wanted == "" or wanted == []
     return held == wanted
 
 

@@ -162,7 +162,7 @@ class _Comparison:
 
     def _settled(self, table: str, column: Column, wanted: Mapping[str, Value], held: Held) -> Any:
         """The value that *column* should get, or ``None`` if it is as it should be."""
-        value = self._value(wanted[column.name]) if column.name in wanted else column.default
+        value: Any = self._value(wanted[column.name]) if column.name in wanted else column.default
         now, sticky = held[column.name], TABLES[table].sticky
         if column.name in sticky and now != column.default:
             return None

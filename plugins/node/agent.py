@@ -25,7 +25,7 @@ class NodeAgent(Plugin):
         addresses, cidr = notes.get(IP_ADDRESS, ""), notes.get(CIDR, "")
         if notes.get(ALLOCATED) != "true" or not addresses or not cidr:
             return  # the controller has not given the node its address yet
-        yield from _port(node.metadata.name, notes.get(MAC_ADDRESS, ""), addresses)
+        yield from _port(node.metadata.name, notes.get(MAC_ADDRESS, "").lower(), addresses)
         for address in with_prefix(addresses, cidr).split(","):
             yield Address(NODE_LINK, address)
         for block in networks(cidr):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ovnloom.core.cluster import Cluster
@@ -40,6 +41,7 @@ class SubnetConfig(Settings):
 
 class SubnetPlugin(Plugin):
     name, requires, critical, config_class = "subnet", ("vpc",), True, SubnetConfig
+    api_server = os.environ.get("KUBERNETES_SERVICE_HOST", "")  # no Subnet may take its address
 
     @hookimpl
     def resource_kinds(self) -> Iterable[Kind[Object]]:
@@ -49,7 +51,7 @@ class SubnetPlugin(Plugin):
     def validate(self, obj: Object, view: View) -> Iterable[str]:
         if not isinstance(obj, Subnet):
             return
-        found = problems(obj, service_host="", default_vpc=self.cluster.router)
+        found = problems(obj, service_host=self.api_server, default_vpc=self.cluster.router)
         yield from found
         for other in () if found else view.select(SUBNETS, "vpc", obj.spec.vpc or self.cluster.router):
             if model.age(other.metadata) < model.age(obj.metadata) and _overlap(obj, other):

@@ -101,6 +101,16 @@ async def test_a_changed_port_of_the_switch_is_mended(bed: Bed) -> None:
     await eventually(lambda: "100.64.0.2" in sh("ip", "address", "show"), "ovn0 is made again")
 
 
+async def test_a_switch_that_starts_again_gets_its_ovn0_back(bed: Bed) -> None:
+    bed.node.stop("ovs-vswitchd")
+    sh("ip", "link", "delete", "ovn0")
+    await bed.settled()
+    assert any("no device ovn0" in problem for problem in bed.agent.unready())
+    await asyncio.to_thread(bed.node.start_switch)
+    await bed.ready()
+    assert "10.16.0.0/16 via" in sh("ip", "route") and "0a:00:00:00:40:02" in sh("ip", "link", "show", "ovn0")
+
+
 async def test_other_tables_and_routes_are_left_alone(bed: Bed) -> None:
     await bed.settled()
     writes = bed.writes
@@ -229,10 +239,23 @@ async def test_what_is_no_pods_namespace_is_refused(bed: Bed, path: str) -> None
     assert answer.status == 400 and answer.json["code"] == 4 and path in answer.json["msg"]
 
 
-async def test_annotations_that_cannot_be_read_are_an_error(bed: Bed, netns: str) -> None:
-    bed.pod(cidr="10.16.0.0/16")
+@pytest.mark.parametrize(
+    "notes",
+    [
+        {"cidr": "10.16.0.0/16"},
+        {"cidr": ""},
+        {"ip_address": "x"},
+        {"ip_address": '10.16.0.5"\n'},
+        {"mac_address": ""},
+        {"mac_address": "zz"},
+    ],
+    ids=repr,
+)
+async def test_annotations_that_cannot_be_read_are_an_error(bed: Bed, netns: str, notes: dict[str, str]) -> None:
+    bed.pod(**notes)
     answer = await bed.call("add", netns)
-    assert answer.json["code"] == 100 and "fd00:10:16::5" in answer.json["msg"]
+    assert answer.json["code"] == 100 and next(iter(notes)) in answer.json["msg"]
+    assert ports(bed) == ["ovn0"]
 
 
 async def test_a_new_sandbox_takes_the_port_over_from_the_old_one(bed: Bed, netns: str) -> None:
