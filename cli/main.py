@@ -71,7 +71,9 @@ def agent(
     node: Annotated[str, typer.Option(envvar="NODE_NAME", help="This node's name.")] = "",
     cni_socket: Annotated[str, typer.Option(help="Where the CNI binary finds us.")] = "/run/openvswitch/kube-ovn-daemon.sock",
     ovs: Annotated[str, typer.Option(help="The local switch's database.")] = "unix:/run/openvswitch/db.sock",
-    port: Annotated[int, typer.Option(help="Of /healthz, /readyz and /metrics; 0: none.")] = 0,
+    port: Annotated[int, typer.Option(help="Of /healthz and /readyz; 0: none.")] = 10665,
+    mtu: Annotated[int, typer.Option(help="Of pods; 0: what the tunnels leave.")] = 0,
+    conf_dir: Annotated[str, typer.Option(help="Where the runtime looks for network configurations.")] = "/etc/cni/net.d",
     log_level: LogLevel = "info",
 ) -> None:
     """kube-ovn-cni: makes this node's kernel and switch follow, and serves the CNI."""
@@ -80,7 +82,8 @@ def agent(
     settings = _settings(config, log_level)
     if not node:
         raise ConfigError(["--node: which node is this? Give its name, or set NODE_NAME"])
-    _until_signal(daemon.run(settings, node_name=node, kubeconfig=kubeconfig, cni_socket=cni_socket, ovs_socket=ovs, port=port))
+    sockets = {"cni_socket": cni_socket, "ovs_socket": ovs}
+    _until_signal(daemon.run(settings, node_name=node, kubeconfig=kubeconfig, conf_dir=conf_dir, port=port, mtu=mtu, **sockets))
 
 
 @app.command()

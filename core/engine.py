@@ -26,7 +26,7 @@ from ovnloom.core.errors import Invalid, Retry
 from ovnloom.core.ipam.books import Books, NotYet
 from ovnloom.core.kube.kinds import SUBNETS
 from ovnloom.core.kube.objects import Key, Kind, Object, kind_id
-from ovnloom.core.ovn.ops import Unit
+from ovnloom.core.ovn.ops import Mutate, Unit, Update
 from ovnloom.core.view import Readers, Stale, View, touched
 
 if TYPE_CHECKING:
@@ -82,6 +82,7 @@ class Engine:
         self.swept = False
         self._sweeping = False
         self._adopted = True
+        self._replica: Replica | None = None
 
     # what happened
 
@@ -136,7 +137,7 @@ class Engine:
 
     def step(self, replica: Replica, limit: int = 500) -> Batch:
         """Renders up to *limit* objects and says what has to change for them."""
-        batch = Batch()
+        self._replica, batch = replica, Batch()
         while len(batch.rendered) < limit and (key := self._next()):
             self._render(key, batch)
         self.books.settle(lambda key: key in self._dirty[self._rank[key.kind]])
@@ -145,6 +146,7 @@ class Engine:
             spots |= self._held.pop(row)
         if self._sweeping and not any(self._dirty):
             self._sweeping, self.swept = False, True
+            self.publisher.strays()
             enabled = {plugin.name for plugin in self.plugins.plugins}
             spots |= {Spot(row): CLUSTER for row in owned_strays(self.store, replica, enabled, self._untouchable())}
         self._take(differences(spots, self.store, replica, self._label, self.cluster), batch)
@@ -155,7 +157,7 @@ class Engine:
         failures = list(batch.failures)
         for unit, result in zip(batch.units, results, strict=True):
             key, spots = unit.key, batch.spots[unit.key]
-            if result.outcome is Commit.COMMITTED:
+            if result.outcome is Commit.COMMITTED and self._reached(unit):
                 self._attempts.pop(key, None)
                 self._settled(key, spots)
                 continue
@@ -169,6 +171,10 @@ class Engine:
             if not self._unsettled.get(key):
                 self.publisher.release(key)
         return self.publisher.writes(), failures
+
+    def _reached(self, unit: Unit) -> bool:
+        """Whether the rows that *unit* changed are there: a change of a row that was refused beside it reaches nothing, and is no error."""
+        return self._replica is None or all(self._replica.get(op.table, op.uuid) for op in unit.ops if isinstance(op, Mutate | Update))
 
     def retry(self, key: Key) -> None:
         """The time that a failure asked for has passed."""

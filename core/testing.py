@@ -53,7 +53,7 @@ class Database:
 
     def commit(self, ops: Iterable[Op]) -> None:
         self.transactions += 1
-        for op in ops:
+        for op in sorted(ops, key=lambda op: not isinstance(op, Insert)):
             # as in OVSDB, a change of a row that went earlier in the transaction meets no row
             if isinstance(op, Insert) or self.replica.get(op.table, op.uuid):
                 self.replica.apply({op.table: {op.uuid: self._update(op)}})
@@ -150,8 +150,12 @@ class World:
 
     def delete(self, kind: Kind[Any], name: str, namespace: str = "") -> None:
         """As the API server: an object with finalizers only gets its deletion timestamp."""
-        self._delete(Key(kind_id(kind), namespace, name))
+        self.remove(kind, name, namespace)
         self.settle()
+
+    def remove(self, kind: Kind[Any], name: str, namespace: str = "") -> None:
+        """As ``delete``, without settling."""
+        self._delete(Key(kind_id(kind), namespace, name))
 
     def get(self, kind: Kind[Any], name: str, namespace: str = "") -> Any:
         return self.caches[kind_id(kind)].get(namespace, name)

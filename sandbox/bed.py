@@ -60,9 +60,9 @@ def up(plan: Plan, board: Board, *, install_packages: bool, bare: bool) -> bool:
         build.build_all(plan, board, install=install_packages, with_product=not bare)
         cluster.boot_bare(plan, board)
         facts = {"bare": "yes" if bare else "no"}
-        if not bare:
-            facts |= install.install(plan, board)
         plan.save(facts)
+        if not bare:
+            plan.save(facts | install.install(plan, board))
         return True
 
 

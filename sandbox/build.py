@@ -17,9 +17,8 @@ COMPILED = {"etcd": 460, "kubernetes": 2150, "helm": 1000, "coredns": 2300}
 def build_all(plan: Plan, board: Board, *, install: bool, with_product: bool = True) -> None:
     """Makes what is missing. Raises ``NotReady`` or ``CommandFailed``; nothing half-made is ever used."""
     cache = plan.cache
-    host.require(board, install=install)
+    build_base(cache, board, install=install)
     with cache.lock("build"):
-        run_steps(board, base_steps(cache))
         log = fresh_log(cache, "images")
         if any(not images.support_archive(cache, image).exists() for image in images.support_images()):
             with board.live(), board.step("images of Kubernetes and its suite", log):
@@ -29,6 +28,13 @@ def build_all(plan: Plan, board: Board, *, install: bool, with_product: bool = T
             with board.live(), board.step("images unpacked for all nodes"):
                 store.seed(plan, made)
         store.select(cache, made)
+
+
+def build_base(cache: Cache, board: Board, *, install: bool) -> None:
+    """Programs and Debian folders alone: what tests need that start no bed."""
+    host.require(board, install=install)
+    with cache.lock("build"):
+        run_steps(board, base_steps(cache))
 
 
 def build_image(cache: Cache, board: Board) -> product.Product:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import time
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from ovnloom.sandbox import bed, build, cluster, teardown
+from ovnloom.sandbox import bed, build, checks, cluster, teardown
+from ovnloom.sandbox import bench as bench_run
+from ovnloom.sandbox import conformance as conformance_suite
+from ovnloom.sandbox import dev as dev_loop
 from ovnloom.sandbox.command import CommandFailed
 from ovnloom.sandbox.host import NotReady
 from ovnloom.sandbox.paths import default_cache
@@ -116,6 +119,67 @@ def exec_command(context: typer.Context, place: Annotated[str, typer.Argument(he
     else:
         raise BadPlan(f"no place {place!r}: {', '.join([*plan.nodes, 'lan', 'out'])}")
     os.execvp(argv[0], argv)
+
+
+@app.command()
+def dev(
+    name: Name = DEFAULT_NAME,
+    once: Annotated[bool, typer.Option("--once", help="Bring the present code and end.")] = False,
+) -> None:
+    """Brings changed code into all pods of ours, and goes on doing so until Ctrl-C."""
+    plan, board = running(name), Board()
+    if not dev_loop.bring(plan, board):
+        board.say("the pods have the present code")
+    if not once:
+        board.say("watching the sources; Ctrl-C ends it")
+        dev_loop.watch(plan, board)
+
+
+@app.command(context_settings=PASS_ON)
+def test(
+    context: typer.Context,
+    kind: Annotated[str, typer.Argument(help="fast, ovn, node, e2e or all; what follows goes to pytest.")] = "all",
+) -> None:
+    """Linters and tests; closes with pytest's line. Builds and boots what the kind needs."""
+    if kind not in checks.MARKS:
+        raise BadPlan(f"no kind of test {kind!r}: {', '.join(checks.MARKS)}")
+    words = [word for word in context.args if word != "--no-install"]
+    raise typer.Exit(checks.run(plan_of(DEFAULT_NAME), Board(), kind, words, install=len(words) == len(context.args)))
+
+
+@app.command()
+def conformance(
+    focus: Annotated[str, typer.Argument(help="A regular expression over the names of specs.")] = conformance_suite.CONFORMANCE,
+    skip: Annotated[str, typer.Option(help="A regular expression for specs to leave out.")] = "",
+    procs: Annotated[int, typer.Option(min=1, help="How many specs at once.")] = 4,
+    name: Name = DEFAULT_NAME,
+) -> None:
+    """Kubernetes' own end-to-end suite against the bed, as a table; by default the 45 network conformance specs."""
+    if not conformance_suite.run(running(name), Board(), focus, skip, procs):
+        raise typer.Exit(1)
+
+
+@app.command(context_settings=PASS_ON)
+def bench(context: typer.Context) -> None:
+    """The control plane under load, without kubelets; arguments go to tests/bench/bench.py, without any: 1,000 pods, twice."""
+    if not bench_run.bench(plan_of(DEFAULT_NAME), Board(), context.args, install=True):
+        raise typer.Exit(1)
+
+
+@app.command()
+def node(
+    verb: Annotated[Literal["destroy", "boot"], typer.Argument()],
+    place: Annotated[str, typer.Argument(help="node2, …")],
+    name: Name = DEFAULT_NAME,
+) -> None:
+    """Destroys a node with its disk, or boots it again with an empty one. The control plane stays."""
+    plan = running(name)
+    if place not in plan.nodes:
+        raise BadPlan(f"no node {place!r}: {', '.join(plan.nodes)}")
+    if verb == "destroy":
+        teardown.down_node(plan, place)
+    else:
+        cluster.boot_node(plan, place)
 
 
 def main() -> None:

@@ -41,7 +41,7 @@ def run(
     Raises ``CommandFailed`` when the program fails and *check* is set, or is missing.
     """
     words = [str(word) for word in argv]
-    full_env = {**os.environ, **env} if env else None
+    full_env = merged_environment(env) if env else None
     try:
         if log is None:
             done = subprocess.run(
@@ -55,6 +55,11 @@ def run(
     if check and done.returncode:
         raise CommandFailed(words, done.returncode, out + err)
     return out
+
+
+def merged_environment(env: Mapping[str, str]) -> dict[str, str]:
+    """This process's environment with *env* over it."""
+    return {**os.environ, **env}
 
 
 def _run_logged(

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from ovnloom.sandbox import build, product, store
 from ovnloom.sandbox.cluster import kubectl
+from ovnloom.sandbox.command import CommandFailed
 from ovnloom.sandbox.container import Machine
 from ovnloom.sandbox.plan import Plan
 from ovnloom.sandbox.progress import Board
+from ovnloom.sandbox.ready import until
 
 # The pods that run Python of ours. The others (OVN, OVS) keep the traffic going and are not touched.
 SELECTORS = ("app=kube-ovn-controller", "app=kube-ovn-cni")
@@ -44,3 +48,18 @@ def stale(plan: Plan) -> bool:
         return True
     memos = [Machine(plan, node).folder / store.PRODUCT for node in plan.nodes]
     return any(not memo.exists() or memo.read_text() != store.stamp(made) for memo in memos)
+
+
+def differs(known: str) -> bool:
+    """Whether the code is no longer that of the key *known*."""
+    return product.context_key() != known
+
+
+def watch(plan: Plan, board: Board) -> None:
+    """Brings every change until interrupted. A build that fails is said, and the next change tried."""
+    while True:
+        until(partial(differs, product.context_key()), "a change", math.inf)
+        try:
+            bring(plan, board)
+        except CommandFailed as error:
+            board.say(str(error))

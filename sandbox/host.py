@@ -18,6 +18,7 @@ PROGRAMS = {
     "runc": "runc",
     "ip": "iproute2",
     "ethtool": "ethtool",
+    "nft": "nftables",
     "openssl": "openssl",
     "busybox": "busybox-static",
     "buildah": "buildah",

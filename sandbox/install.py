@@ -61,7 +61,8 @@ def upgrade(plan: Plan, board: Board) -> dict[str, str]:
 
 
 def helm(plan: Plan) -> None:
-    argv = [str(plan.bin / "helm"), "upgrade", "--install", RELEASE, str(CHART), "-n", NAMESPACE, "-f", str(VALUES)]
+    stack = f"networking.NET_STACK={'dual_stack' if plan.dual else 'ipv4'}"
+    argv = [str(plan.bin / "helm"), "upgrade", "--install", RELEASE, str(CHART), "-n", NAMESPACE, "-f", str(VALUES), "--set", stack]
     home = {f"HELM_{kind}_HOME": str(plan.folder / "helm") for kind in ("CACHE", "CONFIG", "DATA")}
     run(in_lan(plan, *argv), env=kubernetes_environment(plan) | home)
 
@@ -76,9 +77,11 @@ def wait_nodes(plan: Plan) -> None:
 def wait_pods(plan: Plan) -> None:
     """Waits for the product's workloads, CoreDNS and the test pods."""
     try:
-        for kind in ("daemonset", "deployment"):
-            for name in kubectl(plan, "-n", NAMESPACE, "get", kind, "-o", "name").split():
-                kubectl(plan, "-n", NAMESPACE, "rollout", "status", name, f"--timeout={PATIENCE}")
+        for name in kubectl(plan, "-n", NAMESPACE, "get", "deployment", "-o", "name").split():
+            kubectl(plan, "-n", NAMESPACE, "rollout", "status", name, f"--timeout={PATIENCE}")
+        # `rollout status` knows no DaemonSet that is updated by deleting its pods
+        everywhere = f"--for=jsonpath={{.status.numberReady}}={plan.options.nodes}"
+        kubectl(plan, "-n", NAMESPACE, "wait", everywhere, "daemonset", "--all", f"--timeout={PATIENCE}")
         kubectl(plan, "wait", "--for=condition=Ready", "pod", "-l", "app=a", f"--timeout={PATIENCE}")
     except CommandFailed as error:
         raise CommandFailed(["kubectl", "wait"], error.code, f"{error.output}\n{troubles(plan)}") from error

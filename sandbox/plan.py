@@ -78,7 +78,7 @@ class Plan:
 
     def mine(self, name: str) -> bool:
         """Whether *name* is one of this bed's namespaces or containers, of any size it ever had."""
-        return re.fullmatch(rf"{self.name}-(lan|out|seed|node\d+)", name) is not None
+        return re.fullmatch(rf"{self.name}-(lan|out|seed|bench|node\d+)", name) is not None
 
     @property
     def nodes(self) -> list[str]:

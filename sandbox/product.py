@@ -7,6 +7,8 @@ code only that layer is imported into nodes that hold the others: the *thin* arc
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +23,7 @@ NAME = "docker.io/ovnloom/ovnloom:dev"
 DOCKERFILE = CHECKOUT / "deploy" / "image" / "Dockerfile"
 # What the Dockerfile copies, by top folder or file.
 CONTEXT = ("core", "cli", "plugins", "agent", "cni", "deploy/image", "pyproject.toml")
-SHIM = CHECKOUT / "build" / "cni"
+EPOCH = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,21 +92,42 @@ def build_product(cache: Cache, log: Path) -> Product:
     folder.mkdir(parents=True, exist_ok=True)
     key = context_key()
     buildah = Buildah(cache, log)
-    run([sys.executable, "-m", "ovnloom.cni.build", SHIM], cwd=CHECKOUT, log=log, env={"ZIG_GLOBAL_CACHE_DIR": str(cache.top / "zig")})
+    context = stage_context(folder / "context", log)
     base = import_base(cache, buildah)
     trust = host.TRUST.resolve()
     pip = folder / "pip.conf"
     pip.write_text(host.pip_configuration(Path(sys.executable)) + (f"cert = {host.TRUST}\n" if trust.exists() else ""))
     pip.chmod(0o600)
     volumes = ["--volume", f"{pip}:/etc/pip.conf:ro"] + (["--volume", f"{trust}:{host.TRUST}:ro"] if trust.exists() else [])
-    tag = "localhost/ovnloom:dev"
-    buildah("bud", "--isolation", "chroot", "--layers", *volumes, "--build-arg", f"BASE={base}", "-t", tag, "-f", DOCKERFILE, CHECKOUT)
+    tag, dockerfile = "localhost/ovnloom:dev", context / DOCKERFILE.relative_to(CHECKOUT)
+    buildah("bud", "--isolation", "chroot", "--layers", *volumes, "--build-arg", f"BASE={base}", "-t", tag, "-f", dockerfile, context)
     layout = folder / "layout"
     (layout / "index.json").unlink(missing_ok=True)  # blobs stay: only new ones are written
     buildah("push", "--disable-compression", tag, f"oci:{layout}:dev")
     product = write_archives(folder, oci.Layout(layout), key)
     record(cache).write_text(json.dumps({name: getattr(product, name) for name in product.__slots__}) + "\n")
     return product
+
+
+def stage_context(folder: Path, log: Path) -> Path:
+    """The build's context: a copy of what the Dockerfile takes, and the CNI programs, with fixed times and modes.
+
+    A layer is found again by its content *and* times; those of a fresh clone are new.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    for name in CONTEXT:
+        source, target = CHECKOUT / name, folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copyfile(source, target)
+            shutil.copymode(source, target)
+    run([sys.executable, "-m", "ovnloom.cni.build", folder / "build" / "cni"], cwd=CHECKOUT, log=log)
+    for path in [folder, *folder.rglob("*")]:
+        path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
+        os.utime(path, (EPOCH, EPOCH))
+    return folder
 
 
 def import_base(cache: Cache, buildah: Buildah) -> str:

@@ -11,7 +11,7 @@ import os
 import shutil
 from pathlib import Path
 
-from ovnloom.sandbox import container, images, product
+from ovnloom.sandbox import container, images, product, teardown
 from ovnloom.sandbox.command import succeeds
 from ovnloom.sandbox.container import Machine
 from ovnloom.sandbox.paths import Cache, key_of, point
@@ -74,7 +74,7 @@ def fill(machine: Machine, folder: Path, made: product.Product | None) -> None:
         succeeds(["runc", "delete", "-f", machine.container])
         succeeds(["umount", "-l", str(machine.root)])
         shutil.rmtree(machine.folder, ignore_errors=True)
-        for empty in (machine.folder.parent, machine.plan.folder):
+        for empty in (machine.folder.parent, machine.plan.folder, *teardown.our_cgroups(machine.plan)):
             with contextlib.suppress(OSError):  # a bed of that name is up
                 empty.rmdir()
 

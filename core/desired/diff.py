@@ -95,7 +95,7 @@ class _Comparison:
 
     def _attempt(self, spot: Spot, key: Key, waiting: dict[Spot, tuple[Key, RowKey]], todo: dict[Spot, Key]) -> None:
         try:
-            ops = list(self._element(spot) if spot.column else self._row(spot.row, todo, key))
+            ops = list(self._element(spot) if spot.column else self._row(spot.row, todo))
         except _Missing as missing:
             waiting[spot] = (key, missing.row)
             return
@@ -110,7 +110,7 @@ class _Comparison:
 
     # whole rows
 
-    def _row(self, key: RowKey, todo: dict[Spot, Key], charged: Key) -> Iterator[Op]:
+    def _row(self, key: RowKey, todo: dict[Spot, Key]) -> Iterator[Op]:
         desired = self._store.rows.get(key)
         uuid = self._replica.by_key(key)
         if desired is None or (owner := desired.owner) is None:
@@ -120,7 +120,8 @@ class _Comparison:
         voice, row = owner
         if uuid is None:
             yield from self._insertion(key, row, voice)
-            todo.update(dict.fromkeys(self._elements(key, desired), charged))
+            for spot, speaker in _elements(key, desired):
+                todo.setdefault(spot, speaker)
         else:
             yield from self._update(key, uuid, row, voice, desired)
 
@@ -256,10 +257,6 @@ class _Comparison:
         uuid = self._new.get(atom) or self._replica.by_key(atom)
         return Ref(uuid) if uuid else None
 
-    @staticmethod
-    def _elements(key: RowKey, desired: Desired) -> Iterable[Spot]:
-        return [Spot(key, column, element) for column, element in (*desired.members, *desired.entries)]
-
     def _ours(self, table: str, uuid: str) -> bool:
         row = self._replica.get(table, uuid)
         return row is not None and OWNER in row.columns.get("external_ids", ())  # type: ignore[operator]  # a map
@@ -270,6 +267,14 @@ class _Comparison:
             return True
         ids: Any = row["external_ids"]
         return bool(ids.get("vendor") == VENDOR)
+
+
+def _elements(key: RowKey, desired: Desired) -> Iterator[tuple[Spot, Key]]:
+    """What is said about elements of the row, and by which object."""
+    for (column, element), voices in desired.members.items():
+        yield Spot(key, column, element), next(iter(voices)).object
+    for (column, name), said in desired.entries.items():
+        yield Spot(key, column, name), next(iter(said)).object
 
 
 def _atoms(value: Value) -> Iterable[Atom]:

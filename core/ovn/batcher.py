@@ -67,7 +67,9 @@ async def commit(session: Transactor, units: Sequence[Unit]) -> list[UnitResult]
 
 async def _commit(session: Transactor, jobs: list[_Job], units: Sequence[Unit], results: dict[int, UnitResult]) -> None:
     while jobs:
-        answer = await session.transact([operation for job in jobs for operation in job.operations])
+        # new rows first: a change of a row that a later operation makes would meet no row, and be no error
+        ordered = sorted(((op, job) for job in jobs for op in job.operations), key=lambda pair: pair[0]["op"] != "insert")
+        answer = await session.transact([operation for operation, _ in ordered])
         if answer.status is Status.ERROR and len(jobs) > 1 and answer.index is None:
             # refused as a whole (a duplicate name, a dangling reference): nobody says whose fault it is
             half, order = len(jobs) // 2, _makers_first(units)
@@ -77,7 +79,7 @@ async def _commit(session: Transactor, jobs: list[_Job], units: Sequence[Unit], 
             return
         charged = jobs
         if answer.status is Status.ERROR:
-            charged = [_at(jobs, answer.index)]
+            charged = [jobs[0] if answer.index is None else ordered[answer.index][1]]
         outcome = _OUTCOMES[answer.status]
         for job in charged:
             results[job.place] = UnitResult(units[job.place], outcome, answer.error)
@@ -90,15 +92,6 @@ _OUTCOMES = {
     Status.NOT_LOCKED: Outcome.NOT_LOCKED,
     Status.ERROR: Outcome.REJECTED,
 }
-
-
-def _at(jobs: list[_Job], index: int | None) -> _Job:
-    """The job that the operation at *index* of the transaction belongs to; the only one if that is not known."""
-    for job in jobs:
-        if index is None or index < len(job.operations):
-            return job
-        index -= len(job.operations)
-    raise IndexError(f"the server refused operation {index} of none")
 
 
 def _makers_first(units: Sequence[Unit]) -> dict[int, int]:

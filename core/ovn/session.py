@@ -239,7 +239,8 @@ class Session:
                 for resynced in self._resyncs:
                     resynced()
             self._was_loaded = True
-        elif not connected:
+        elif not connected and self._loaded.is_set():
+            log.warning("ovsdb.disconnected", database=self._database, remote=self._remote)
             self._loaded.clear()
         if locked != self.locked:
             (self._holding.set if locked else self._holding.clear)()

@@ -5,27 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from ovnloom.core.cluster import Cluster
-from ovnloom.core.config import Settings
 from ovnloom.core.desired.ledger import ip_object
 from ovnloom.core.desired.model import AddressRequest, Child, Contribution
 from ovnloom.core.hooks import hookimpl
 from ovnloom.core.kube.kinds import IPS, NODES, SUBNETS, Node
 from ovnloom.core.kube.objects import Key, Kind, Object, kind_id
 from ovnloom.core.names import ALLOCATED, IP_ADDRESS, MAC_ADDRESS, node_port
+from ovnloom.core.net import is_address
 from ovnloom.core.ovn.priorities import Band, register
 from ovnloom.core.plugins import Plugin
 from ovnloom.core.view import View
 from ovnloom.plugins.node import rows
+from ovnloom.plugins.node.settings import NodeConfig
 
 TO_NODES = register(Band("Logical_Router_Policy", "to-nodes", 30000, "node"))
 GATEWAYS = register(Band("Logical_Router_Policy", "gateways", 29000, "node"))
-
-
-class NodeConfig(Settings):
-    """Of the join Subnet, made at first start; afterwards the Subnet object counts."""
-
-    cidr: str = "100.64.0.0/16"
-    gateway: str = ""
 
 
 class NodePlugin(Plugin):
@@ -34,6 +28,13 @@ class NodePlugin(Plugin):
     @hookimpl
     def resource_kinds(self) -> Iterable[Kind[Object]]:
         return [SUBNETS, NODES, IPS]  # type: ignore[list-item]  # Kind is invariant in its struct
+
+    @hookimpl
+    def validate(self, obj: Object) -> Iterable[str]:
+        # whoever may write a Node's status must not write router policies by it
+        for address in obj.internal_ips if isinstance(obj, Node) else ():
+            if not is_address(address):
+                yield f"status.addresses: {address[:60]!r} is not an address; the kubelet's --node-ip should be one like 10.0.0.5 or fd00::5"
 
     @hookimpl
     def address_request(self, obj: Object) -> Sequence[AddressRequest] | None:

@@ -13,7 +13,7 @@ from ovnloom.core.kube.kinds import IPS, NAMESPACES, PODS, STATEFULSETS, SUBNETS
 from ovnloom.core.kube.objects import Metadata
 from ovnloom.core.kube.selectors import matches
 from ovnloom.core.names import ALLOCATED, IP_ADDRESS, LOGICAL_SWITCH, MAC_ADDRESS, OWNER_UID, pod_port
-from ovnloom.core.net import complete_gateway, family
+from ovnloom.core.net import complete_gateway, family, overlap
 from ovnloom.core.net import networks as blocks
 from ovnloom.core.view import View
 
@@ -145,6 +145,13 @@ def retained(ip: Ip, view: View) -> bool:
 def networks(cidr: str, gateway: str) -> tuple[str, ...]:
     """``gateway/prefix`` of each family."""
     return tuple(f"{g}/{c.rpartition('/')[2]}" for c, g in zip(cidr.split(","), gateway.split(","), strict=False))
+
+
+def overlapping(one: Subnet, other: Subnet) -> bool:
+    try:
+        return overlap(one.spec.cidr_block, other.spec.cidr_block)
+    except ValueError:  # the other's is malformed, and that is the other's fault
+        return False
 
 
 def age(meta: Metadata) -> tuple[str, str]:

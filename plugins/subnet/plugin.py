@@ -6,37 +6,21 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ovnloom.core.cluster import Cluster
-from ovnloom.core.config import Settings
 from ovnloom.core.desired.ledger import ip_object
 from ovnloom.core.desired.model import AddressRequest, Child, Contribution, Default, Finalizer, Pool
 from ovnloom.core.hooks import hookimpl
 from ovnloom.core.kube.kinds import IPS, NAMESPACES, PODS, STATEFULSETS, SUBNETS, Ip, Namespace, Pod, Subnet
 from ovnloom.core.kube.objects import Key, Kind, Object, key_of, kind_id
 from ovnloom.core.names import pod_port
-from ovnloom.core.net import overlap
 from ovnloom.core.ovn.priorities import Band, register
 from ovnloom.core.plugins import Plugin
 from ovnloom.core.status import condition
 from ovnloom.core.view import View
 from ovnloom.plugins.subnet import model, rows
+from ovnloom.plugins.subnet.settings import SubnetConfig
 from ovnloom.plugins.subnet.validate import problems
 
 TO_SUBNETS = register(Band("Logical_Router_Policy", "to-subnets", 31000, "subnet"))
-
-
-def _overlap(one: Subnet, other: Subnet) -> bool:
-    try:
-        return overlap(one.spec.cidr_block, other.spec.cidr_block)
-    except ValueError:  # the other's is malformed, and that is the other's fault
-        return False
-
-
-class SubnetConfig(Settings):
-    """Of the default Subnet, made at first start; afterwards the Subnet object counts."""
-
-    cidr: str = "10.16.0.0/16"
-    gateway: str = ""
-    exclude_ips: tuple[str, ...] = ()
 
 
 class SubnetPlugin(Plugin):
@@ -54,7 +38,7 @@ class SubnetPlugin(Plugin):
         found = problems(obj, service_host=self.api_server, default_vpc=self.cluster.router)
         yield from found
         for other in () if found else view.select(SUBNETS, "vpc", obj.spec.vpc or self.cluster.router):
-            if model.age(other.metadata) < model.age(obj.metadata) and _overlap(obj, other):
+            if model.age(other.metadata) < model.age(obj.metadata) and model.overlapping(obj, other):
                 yield (
                     f"spec.cidrBlock: {obj.spec.cidr_block} overlaps {other.spec.cidr_block} of Subnet {other.metadata.name}; "
                     "choose a block that no other Subnet of this Vpc uses"

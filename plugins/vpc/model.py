@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from ovnloom.core.kube.objects import Kind, Object
+from ovnloom.core.names import ANNOTATION
 
 
 class StaticRoute(msgspec.Struct, rename="camel"):
@@ -47,7 +48,7 @@ class Vpc(Object):
 
 VPCS: Kind[Vpc] = Kind("kubeovn.io", "v1", "vpcs", "Vpc", Vpc, namespaced=False)
 
-EXTERNAL_LABEL = "ovn.kubernetes.io/vpc_external"  # a router that somebody else keeps
+EXTERNAL_LABEL = ANNOTATION + "vpc_external"  # a router that somebody else keeps
 POLICIES = {"": "dst-ip", "policyDst": "dst-ip", "policySrc": "src-ip"}
 # OVN's own words for what a router policy does
 ACTIONS = ("allow", "drop", "reroute")

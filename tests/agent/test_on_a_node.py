@@ -39,9 +39,11 @@ def ports(bed: Bed) -> list[str]:
 
 
 async def test_ovn0_is_as_wanted(bed: Bed) -> None:
+    await bed.settled()
     link = json.loads(sh("ip", "-j", "address", "show", "ovn0"))[0]
     assert (link["address"], link["mtu"], "UP" in link["flags"]) == ("0a:00:00:00:40:02", 1500, True)
     assert {a["local"] for a in link["addr_info"] if a["scope"] == "global"} == {"100.64.0.2", "fd00:100:64::2"}
+    assert "fe80:" in sh("ip", "address", "show", "ovn0", "scope", "link"), "IPv6 needs a link-local address"
     assert "10.16.0.0/16 via 100.64.0.1 dev ovn0" in sh("ip", "route") and "src 192.0.2.2" in sh("ip", "route", "show", "10.16.0.0/16")
     assert "fd00:10:16::/112 via fd00:100:64::1" in sh("ip", "-6", "route")
     assert 'oifname "ovn0" ct status dnat masquerade fully-random' in sh("nft", "list", "table", "inet", "ovnloom")
@@ -197,13 +199,15 @@ async def test_add_gives_up_with_the_stage_and_leaves_nothing(a_node: Node, netn
         assert ports(bed) == ["ovn0"] and PORT not in links()
 
 
-async def test_a_client_that_hangs_up_leaves_nothing(bed: Bed, netns: str) -> None:
-    bed.pod()
-    adding = asyncio.create_task(bed.call("add", netns))
-    switch = bed.agent.switch
-    await asyncio.wait_for(switch.changes.until(lambda: PORT in switch.interfaces or None), 5)
-    adding.cancel()
-    await eventually(lambda: PORT not in links() and PORT not in ports(bed), "undone")
+async def test_a_client_that_hangs_up_leaves_nothing(a_node: Node, netns: str) -> None:
+    async with running(a_node, patience=60) as bed:
+        await bed.ready()
+        bed.pod()
+        adding = asyncio.create_task(bed.call("add", netns))
+        switch = bed.agent.switch
+        await asyncio.wait_for(switch.changes.until(lambda: PORT in switch.interfaces or None), 5)
+        adding.cancel()
+        await eventually(lambda: PORT not in links() and PORT not in ports(bed), "undone")
 
 
 async def test_a_port_that_is_taken_away_ends_the_waiting(bed: Bed, netns: str) -> None:
@@ -212,7 +216,8 @@ async def test_a_port_that_is_taken_away_ends_the_waiting(bed: Bed, netns: str) 
     switch = bed.agent.switch
     await asyncio.wait_for(switch.changes.until(lambda: PORT in switch.interfaces or None), 5)
     await asyncio.to_thread(bed.node.vsctl, "del-port", "br-int", PORT)
-    assert (await adding).json["code"] == 11
+    answer = await adding
+    assert answer.json["code"] == 11 and "taken off" in answer.json["msg"]
     assert PORT not in links()
 
 

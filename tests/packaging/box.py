@@ -46,19 +46,22 @@ class Box:
     def _words(self, program: tuple[str, ...]) -> list[str]:
         return ["nsenter", "-t", self._pid, "-n", "-m", "-p", "--", "chroot", str(self.root), *program]
 
+    def _done(self, program: tuple[str, ...], env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+        words, whole = self._words(program), {"PATH": PATH, **env}
+        return subprocess.run(words, capture_output=True, text=True, env=whole, timeout=PATIENCE, check=False)
+
     def run(self, *program: str, check: bool = True, **env: str) -> str:
         """Its output."""
-        done = subprocess.run(
-            self._words(program), capture_output=True, text=True, env={"PATH": PATH, **env}, timeout=PATIENCE, check=False
-        )
+        done = self._done(program, env)
         assert not check or done.returncode == 0, f"{' '.join(program)}: {done.stdout}{done.stderr}"
         return done.stdout.strip()
 
     def succeeds(self, *program: str, **env: str) -> bool:
-        return (
-            subprocess.run(self._words(program), capture_output=True, env={"PATH": PATH, **env}, timeout=PATIENCE, check=False).returncode
-            == 0
-        )
+        return self._done(program, env).returncode == 0
+
+    def path(self, inside: str) -> str:
+        """The way from outside to what is *inside*, short enough for a unix socket."""
+        return f"/proc/{self._pid}/root{self.root}{inside}"
 
     def shell(self, command: str, *, check: bool = True, **env: str) -> str:
         return self.run("bash", "-c", command, check=check, **env)

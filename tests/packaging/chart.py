@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from tests.functional.apiserver import binary
 
 CHART = Path(__file__).resolve().parents[2] / "deploy" / "chart"

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
+
 from tests.functional.ovn_server import root_folder
 from tests.packaging.box import Box
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.packaging.chart import Manifest, container, find, refused, render
 
 from ovnloom.core import config, names
 from ovnloom.core.kube import kinds
+from tests.packaging.chart import Manifest, container, find, refused, render
 
 WORKLOADS = {
     ("Deployment", "ovn-central"): "ovn-central",
@@ -164,7 +164,8 @@ def test_wrong_values_are_named(values: dict[str, Any], words: str) -> None:
 
 
 COLUMNS = {
-    "subnets": "Provider Vpc Vlan Protocol CIDR Private NAT Default GatewayType V4Used V4Available V6Used V6Available ExcludeIPs U2OInterconnectionIP",
+    "subnets": "Provider Vpc Vlan Protocol CIDR Private NAT Default GatewayType "
+    "V4Used V4Available V6Used V6Available ExcludeIPs U2OInterconnectionIP",
     "ips": "V4IP V6IP Mac Node Subnet",
     "vpcs": "EnableExternal EnableBfd Standby Subnets ExtraExternalSubnets Namespaces DefaultSubnet Age",
 }

@@ -9,13 +9,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
-from tests.functional.apiserver import ApiServer, apiserver
-from tests.packaging.box import Box
-from tests.packaging.test_start_db import Members
 
 from ovnloom.cli import leader
 from ovnloom.core.errors import ConfigError
 from ovnloom.core.kube.client import Client
+from tests.functional.apiserver import ApiServer, apiserver
+from tests.packaging.box import Box
+from tests.packaging.test_start_db import Members
 
 __all__ = ["apiserver"]
 
@@ -35,7 +35,8 @@ async def received(*chunks: bytes) -> list[object]:
 
 
 async def test_messages_may_be_cut_anywhere() -> None:
-    first, second = {"a": ["}", '"', "\\", "ü{"], "b": {}}, {"c": [[], {}]}
+    first: dict[str, object] = {"a": ["}", '"', "\\", "ü{"], "b": {}}
+    second: dict[str, object] = {"c": [[], {}]}
     wire = json.dumps(first, ensure_ascii=False).encode() + b"\n" + json.dumps(second).encode()
     for cut in range(len(wire)):
         assert await received(wire[:cut], wire[cut:]) == [first, second]
@@ -99,7 +100,7 @@ class Labelled:
             for number in self.members.numbers:
                 pod = {"metadata": {"name": f"central{number}"}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
                 self.api.request("POST", f"/api/v1/namespaces/{self.namespace}/pods", pod)
-                folder = f"unix:/proc/{self.members.box._pid}/root{self.members.box.root}/tmp/run{number}"
+                folder = f"unix:{self.members.box.path(f'/tmp/run{number}')}"
                 client = await stack.enter_async_context(Client.load(str(self.api.kubeconfig)))
                 self.clients.append(client)
                 sockets = [f"{folder}/{name}" for name in ("ovnnb_db.sock", "ovnsb_db.sock", "ovn-northd.ctl")]
@@ -117,7 +118,7 @@ class Labelled:
 
 async def eventually(condition: Callable[[], object], patience: float = 30.0) -> None:
     async with asyncio.timeout(patience):
-        while not await asyncio.to_thread(condition):
+        while not await asyncio.to_thread(condition):  # noqa: ASYNC110  # the API server is asked from outside
             await asyncio.sleep(0.1)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
 from tests.packaging.box import Box, wait_for
 
 pytestmark = [pytest.mark.ovn, pytest.mark.node]

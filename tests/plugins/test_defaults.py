@@ -93,3 +93,18 @@ def test_a_restart_writes_nothing(world: World) -> None:
     assert again.writes == []
     assert again.database.transactions == transactions
     assert not again.failures
+
+
+def test_what_went_while_the_controller_was_down_goes_at_its_start(world: World) -> None:
+    world.apply(pod("p", "d"), pod("q", "d"))
+    again = World(*world.plugins.plugins)
+    again.database = world.database
+    for name, cache in world.caches.items():
+        for obj in cache.all():
+            if not (name == "pods" and obj.metadata.name == "p"):
+                again.caches[name].upsert(obj)
+    again.engine.load()
+    again.settle()
+    assert set(again.rows("Logical_Switch_Port")) & {"p.d", "q.d"} == {"q.d"}
+    assert counts(w for w in again.writes if w.verb != "status") == {("delete", "ips.kubeovn.io"): 1}
+    assert again.get(IPS, "p.d") is None

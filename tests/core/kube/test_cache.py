@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ovnloom.core.kube.cache import Cache, differs
@@ -42,7 +42,9 @@ class Mirror(dict[Key, Object]):
     """What somebody knows who only listens to the sink; complains of news that is none."""
 
     def __call__(self, kind: Kind[Any], key: Key, old: Object | None, new: Object | None) -> None:
-        assert self.get(key) is old
+        known = self.get(key)
+        assert (known is None) == (old is None)
+        assert known is None or old is None or not differs(known, old)
         if new is None:
             del self[key]
             return
@@ -75,6 +77,24 @@ def test_an_older_object_is_ignored_by_number_not_by_text() -> None:
     assert not cache.upsert(thing("a", 9, "old")).changed
     assert names(cache.select("tag", "new")) == {"a"}
     assert cache.upsert(thing("a", 11, "newest")).changed
+
+
+def test_a_late_answer_does_not_bring_back_the_dead() -> None:
+    cache = Cache(THINGS)
+    cache.upsert(thing("a", 3))
+    cache.remove(key("a"), 5)
+    cache.advance(5)
+    assert not cache.upsert(thing("a", 4)).changed
+    assert cache.get("ns", "a") is None
+    assert cache.upsert(thing("a", 6)).changed  # made again
+
+
+def test_a_late_deletion_does_not_delete_what_was_made_since() -> None:
+    cache = Cache(THINGS)
+    cache.upsert(thing("a", 6))
+    assert cache.remove(key("a"), 5) is None
+    assert cache.get("ns", "a")
+    assert cache.remove(key("a"), 7)
 
 
 def test_an_object_without_version_counts_as_new() -> None:
@@ -217,12 +237,15 @@ _steps = st.one_of(
 )
 
 
+@settings(max_examples=300, deadline=None)
 @given(st.lists(_steps, max_size=60))
 def test_whatever_overtakes_what_the_cache_ends_like_the_server(steps: list[Any]) -> None:
     link = Link()
     for step, *arguments in steps:
         getattr(link, step)(*arguments)
     link.settle()
+    for late in range(link.server.version):
+        link.answer(late)
     truth = link.server.at(link.server.version)
     assert {t.metadata.name: t for t in link.cache.all()} == truth
     assert {k.name: t.metadata.name for k, t in link.mirror.items()} == {name: name for name in truth}

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Coroutine
+import signal
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any, TypeAlias
 
 import pytest
@@ -11,6 +12,23 @@ from tests.functional.ovn_server import Ovn, cluster, nb, ovn
 __all__ = ["cluster", "nb", "ovn"]
 
 Open: TypeAlias = Callable[..., Coroutine[Any, Any, Session]]
+
+
+LIMIT = 60  # seconds
+
+
+@pytest.fixture(autouse=True)
+def limit() -> Iterator[None]:
+    """A session that waits for what never comes fails its test instead of stopping all of them."""
+
+    def late(*_: object) -> None:
+        raise TimeoutError(f"still waiting after {LIMIT} s")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(LIMIT)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture
