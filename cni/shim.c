@@ -394,5 +394,5 @@ int main(void)
         fputs(VERSIONS, stdout);
     else
         status = call(name);
-    return fflush(stdout) == 0 ? status : 1;
+    return fflush(stdout) != 0 || ferror(stdout) ? 1 : status;
 }

@@ -13,20 +13,21 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 import structlog
-from ovnloom.core.ovn.batcher import Outcome as Commit
-from ovnloom.core.ovn.batcher import UnitResult
 
 from ovnloom.core import status
 from ovnloom.core.cluster import CLUSTER, cluster
 from ovnloom.core.desired.diff import Diff, differences, owned_strays
-from ovnloom.core.desired.model import RowKey
+from ovnloom.core.desired.model import Contribution, RowKey
 from ovnloom.core.desired.publish import Publisher, Write
 from ovnloom.core.desired.store import Changes, Spot, Store
 from ovnloom.core.errors import Invalid, Retry
 from ovnloom.core.ipam.books import Books, NotYet
-from ovnloom.core.kube.kinds import SUBNETS
+from ovnloom.core.kube.kinds import NAMESPACES, PODS, SUBNETS
 from ovnloom.core.kube.objects import Key, Kind, Object, kind_id
+from ovnloom.core.ovn.batcher import Outcome as Commit
+from ovnloom.core.ovn.batcher import UnitResult
 from ovnloom.core.ovn.ops import Mutate, Unit, Update
+from ovnloom.core.sets import SETS, Sets
 from ovnloom.core.view import Readers, Stale, View, touched
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ class Engine:
         self.readers = Readers()
         self.faults: dict[Key, list[str]] = {}
         self.books = Books(ipam, self.mark, self._touch, lambda pool: self.publisher.status_due(Key(kind_id(SUBNETS), "", pool)))
+        self.sets = Sets(caches, ipam, self._say, self._touch)
         self._dirty: list[dict[Key, None]] = [{} for _ in self._rank]
         self._spots: dict[Spot, Key] = {}
         self._held: dict[RowKey, dict[Spot, Key]] = defaultdict(dict)
@@ -109,12 +111,15 @@ class Engine:
             return
         self._attempts.pop(key, None)
         self.mark(key)
+        if key.kind == kind_id(NAMESPACES):
+            self.sets.namespace_changed(key.name)
         for token in touched(kind, old, new):
             self._touch(token)
 
     def mark(self, key: Key) -> None:
         """*key* is to be rendered."""
-        self._dirty[self._rank[key.kind]][key] = None
+        if (rank := self._rank.get(key.kind)) is not None:
+            self._dirty[rank][key] = None
 
     def observe(self, row: RowKey) -> None:
         """Somebody changed a northbound row that we have a word in."""
@@ -147,7 +152,7 @@ class Engine:
         if self._sweeping and not any(self._dirty):
             self._sweeping, self.swept = False, True
             self.publisher.strays()
-            enabled = {plugin.name for plugin in self.plugins.plugins}
+            enabled = {SETS, *(plugin.name for plugin in self.plugins.plugins)}
             spots |= {Spot(row): CLUSTER for row in owned_strays(self.store, replica, enabled, self._untouchable())}
         self._take(differences(spots, self.store, replica, self._label, self.cluster), batch)
         return batch
@@ -190,7 +195,7 @@ class Engine:
             if obj is None:
                 continue
             wanted: dict[str, object] = {}
-            for outcome in self.plugins.fan_out("status", obj=obj, view=View(self.caches, self.ipam, self.faults)):
+            for outcome in self.plugins.fan_out("status", obj=obj, view=self._view()):
                 if outcome.error:
                     log.error("status.failed", plugin=outcome.plugin.name, object=str(key), exc_info=outcome.error)
                 wanted |= outcome.result or {}
@@ -208,8 +213,16 @@ class Engine:
                 return key
         return None
 
+    def _view(self) -> View:
+        return View(self.caches, self.ipam, self.faults, self.sets)
+
+    def _say(self, key: Key, plugin: str, said: tuple[Contribution, ...]) -> None:
+        self._note_changes(key, self.store.replace(key, plugin, said))
+
     def _object(self, key: Key) -> Object | None:
-        return cluster() if key == CLUSTER else self.caches[key.kind].get(key.namespace, key.name)
+        if key == CLUSTER:
+            return cluster()
+        return self.caches[key.kind].by_key(key) if key.kind in self.caches else None
 
     def _render(self, key: Key, batch: Batch) -> None:
         obj = self._object(key)
@@ -217,7 +230,7 @@ class Engine:
         if obj is None:
             self._forget(key)
             return
-        view = View(self.caches, self.ipam, self.faults)
+        view = self._view()
         try:
             if self._faulty(key, obj, view, batch) or not self._addressed(key, obj, view, batch):
                 return
@@ -232,9 +245,15 @@ class Engine:
                 self._attempts.pop(key, None)
             if publishable:
                 self.publisher.allow(key)
+            self._in_sets(key, view)
         finally:
             self.readers.record(key, view.reads)
             self.publisher.status_due(key)
+
+    def _in_sets(self, key: Key, view: View) -> None:
+        self.sets.record(key, view.asked)
+        if key.kind == kind_id(PODS):
+            self.sets.place(key)
 
     def _forget(self, key: Key) -> None:
         self.readers.forget(key)
@@ -243,6 +262,7 @@ class Engine:
         for plugin in list(self.store.said(key)):
             self._note_changes(key, self.store.replace(key, plugin, ()))
         self.books.drop(key)
+        self._in_sets(key, self._view())
         self.publisher.forget(key)
 
     def _faulty(self, key: Key, obj: Object, view: View, batch: Batch) -> bool:
@@ -360,7 +380,9 @@ class Engine:
 
     def _untouchable(self) -> set[str]:
         """Labels whose rows must stay though nobody says them now: a plugin failed, or its object is faulty."""
-        return {self._label(key, plugin.name) for key in (*self.faults, *self._attempts) for plugin in self.plugins.plugins}
+        mute = (*self.faults, *self._attempts)
+        labels = {self._label(key, plugin.name) for key in mute for plugin in self.plugins.plugins}
+        return labels | ({f"{SETS}/"} if mute else set())  # nobody knows which sets they would have asked for
 
     def _kind(self, key: Key) -> str:
         return self.kinds[key.kind].kind if key.kind in self.kinds else key.kind
@@ -379,7 +401,7 @@ class Engine:
         for key in [key for keys in self._dirty for key in keys]:
             if (obj := self._object(key)) is None:
                 continue
-            outcome = self.plugins.first("address_request", obj=obj, view=View(self.caches, self.ipam, self.faults))
+            outcome = self.plugins.first("address_request", obj=obj, view=self._view())
             if outcome and not outcome.error:
                 requests += [(not request.recorded, key, obj, request) for request in outcome.result or () if request.addresses]
         for _, key, obj, request in sorted(requests, key=lambda r: r[0]):

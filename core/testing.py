@@ -139,13 +139,19 @@ class World:
                     self.put(document)
         self.settle()
 
-    def put(self, manifest: Mapping[str, Any]) -> Object:
+    def replace(self, manifest: Mapping[str, Any]) -> Object:
+        """As ``put``, but what *manifest* leaves out of labels is gone."""
+        return self.put(manifest, labels=manifest["metadata"].get("labels", {}))
+
+    def put(self, manifest: Mapping[str, Any], labels: Mapping[str, str] | None = None) -> Object:
         """As ``apply``, for one object, without settling."""
         kind = next(k for k in self.kinds.values() if (k.api_version, k.kind) == (manifest["apiVersion"], manifest["kind"]))
         meta = manifest["metadata"]
         key = Key(kind_id(kind), meta.get("namespace", "default") if kind.namespaced else "", meta["name"])
         held = self.caches[key.kind].by_key(key)
         now = _merge(_plain(held) if held else {"metadata": {"namespace": key.namespace}}, manifest)
+        if labels is not None:
+            now["metadata"]["labels"] = labels
         return self._store(kind, now)
 
     def delete(self, kind: Kind[Any], name: str, namespace: str = "") -> None:

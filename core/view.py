@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
+from ovnloom.core import sets
 from ovnloom.core.kube.objects import Key, Kind, Object, kind_id
 
 if TYPE_CHECKING:
     from ovnloom.core.desired.model import Lease
     from ovnloom.core.ipam.allocator import Ipam, PoolUsage
     from ovnloom.core.kube.cache import Cache
+    from ovnloom.core.sets import Sets, Wanted
 
 T = TypeVar("T", bound=Object)
 
@@ -76,10 +78,16 @@ class View:
     """What plugins may know. Objects that come out are shared: reading only."""
 
     def __init__(
-        self, caches: Mapping[str, Cache[Object]], ipam: Ipam | None = None, faults: Mapping[Key, list[str]] | None = None
+        self,
+        caches: Mapping[str, Cache[Object]],
+        ipam: Ipam | None = None,
+        faults: Mapping[Key, list[str]] | None = None,
+        sets: Sets | None = None,
     ) -> None:
         self._caches, self._ipam, self._faults = caches, ipam, faults if faults is not None else {}
+        self._sets = sets
         self.reads: dict[Token, None] = {}
+        self.asked: dict[Wanted, None] = {}
 
     def get(self, kind: Kind[T], name: str, namespace: str = "") -> T | None:
         """The object, or ``None``."""
@@ -113,6 +121,41 @@ class View:
         """Whether anybody holds an address of *pool*."""
         self.reads["pool", pool] = None
         return self._ipam is not None and any(True for _ in self._ipam.leases(pool))
+
+    def address_set(
+        self, *, namespace: str = "", namespaces: Mapping[str, Any] | None = None, pods: Mapping[str, Any] | None = None
+    ) -> str:
+        """The name of the set of the addresses of the pods that are meant: in a match, ``$<name>_v4`` and ``$<name>_v6``.
+
+        *namespaces* and *pods* are label selectors; without *namespaces* the pods are those of *namespace*. Core keeps the
+        members current, and the reader is not rendered again for them.
+        """
+        return self._ask(sets.wanted("Address_Set", namespace, namespaces, pods))[0]
+
+    def port_group(self, *, namespace: str, pods: Mapping[str, Any] | None = None, name: str = "") -> str:
+        """The name of the group of the ports of the pods that are meant; *name*, if the group is to be called so."""
+        return self._ask(sets.wanted("Port_Group", namespace, None, pods, name=name))[0]
+
+    def numbered_sets(
+        self,
+        table: Literal["Address_Set", "Port_Group"],
+        port: tuple[str, str],
+        *,
+        namespace: str = "",
+        namespaces: Mapping[str, Any] | None = None,
+        pods: Mapping[str, Any] | None = None,
+    ) -> Mapping[int, str]:
+        """As ``address_set`` or ``port_group``, one for each number that the pods meant give *port* (name, protocol).
+
+        The reader is rendered again when a number comes or goes.
+        """
+        name, one = self._ask(sets.wanted(table, namespace, namespaces, pods, port))
+        self.reads["numbers", name] = None
+        return {number: sets.set_name(one, number) for number in (self._sets.numbers(one) if self._sets else ())}
+
+    def _ask(self, one: Wanted) -> tuple[str, Wanted]:
+        self.asked[one] = None
+        return one.base, one
 
     def usage(self, pool: str) -> PoolUsage | None:
         """Counters of a pool, for ``status`` only: not recorded, status is computed again whenever they change."""

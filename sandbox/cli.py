@@ -26,7 +26,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="ovnloom on one machine: a real cluster, and its tests.",
 )
-PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": list[str]()}
+WITH_ARGUMENTS = {"allow_extra_args": True, "ignore_unknown_options": True}
 DEFAULT_NAME = os.environ.get("OVNLOOM_BED") or "loom"
 
 Name = Annotated[str, typer.Option("--name", help="The bed. Several may run side by side.")]
@@ -135,7 +136,7 @@ def dev(
         dev_loop.watch(plan, board)
 
 
-@app.command(context_settings=PASS_ON)
+@app.command(context_settings=WITH_ARGUMENTS)
 def test(
     context: typer.Context,
     kind: Annotated[str, typer.Argument(help="fast, ovn, node, e2e or all; what follows goes to pytest.")] = "all",
@@ -159,7 +160,7 @@ def conformance(
         raise typer.Exit(1)
 
 
-@app.command(context_settings=PASS_ON)
+@app.command(context_settings=WITH_ARGUMENTS)
 def bench(context: typer.Context) -> None:
     """The control plane under load, without kubelets; arguments go to tests/bench/bench.py, without any: 1,000 pods, twice."""
     if not bench_run.bench(plan_of(DEFAULT_NAME), Board(), context.args, install=True):

@@ -27,6 +27,12 @@ def chart_key(plan: Plan) -> str:
     return key_of_files([CHART, VALUES, HERE / "manifests"])
 
 
+def facts(plan: Plan) -> dict[str, str]:
+    """Which code and chart the bed runs."""
+    made = product.current(plan.cache)
+    return {"code": made.key if made else "", "chart": chart_key(plan)}
+
+
 def install(plan: Plan, board: Board) -> dict[str, str]:
     """Installs the product and the test pods; returns the facts to remember. Raises ``CommandFailed``."""
     with board.live():
@@ -40,7 +46,7 @@ def install(plan: Plan, board: Board) -> dict[str, str]:
             wait_pods(plan)
         with board.step("pods talk"):
             check_pods(plan)
-    return {"code": product.context_key(), "chart": chart_key(plan)}
+    return facts(plan)
 
 
 def upgrade(plan: Plan, board: Board) -> dict[str, str]:
@@ -57,7 +63,7 @@ def upgrade(plan: Plan, board: Board) -> dict[str, str]:
             wait_pods(plan)
         with board.step("pods talk"):
             check_pods(plan)
-    return {"code": product.context_key(), "chart": chart_key(plan)}
+    return facts(plan)
 
 
 def helm(plan: Plan) -> None:

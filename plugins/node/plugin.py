@@ -34,7 +34,7 @@ class NodePlugin(Plugin):
         # whoever may write a Node's status must not write router policies by it
         for address in obj.internal_ips if isinstance(obj, Node) else ():
             if not is_address(address):
-                yield f"status.addresses: {address[:60]!r} is not an address; the kubelet's --node-ip should be one like 10.0.0.5 or fd00::5"
+                yield f"status.addresses: {address[:60]!r} is not an address; start the kubelet with --node-ip=ADDRESS"
 
     @hookimpl
     def address_request(self, obj: Object) -> Sequence[AddressRequest] | None:

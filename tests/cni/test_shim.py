@@ -148,6 +148,14 @@ def test_version_needs_no_agent_and_no_configuration(plugin: Plugin) -> None:
     assert json.loads(ran.out) == {"cniVersion": "1.1.0", "supportedVersions": ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"]}
 
 
+def test_a_reader_that_is_gone(plugin: Plugin) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(plugin.argv, env={"CNI_COMMAND": "VERSION"}, stdout=write, stderr=subprocess.PIPE, check=False)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
 def test_without_a_command_it_says_how_it_is_used(plugin: Plugin) -> None:
     ran = plugin(None)
     assert (ran.status, ran.out) == (1, b"")

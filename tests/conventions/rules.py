@@ -58,7 +58,7 @@ def identifiers(module: ast.Module) -> Iterator[tuple[str, int]]:
 
 
 def words(name: str) -> set[str]:
-    """``natOutgoing``, ``NAT_OUTGOING`` and ``nat_outgoing`` are the words nat and outgoing; ``setQoS`` holds qos (neighbours are joined)."""
+    """``natOutgoing``, ``NAT_OUTGOING`` and ``nat_outgoing`` are nat and outgoing; ``setQoS`` holds qos: humps side by side are joined."""
     found: set[str] = set()
     for piece in name.split("_"):
         humps = [hump.lower() for hump in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", piece)]
@@ -153,7 +153,8 @@ _FOREIGN = re.compile(
 _HOST = re.compile(r"https?://([A-Za-z0-9][A-Za-z0-9.-]*)")
 # Hosts that anybody may name: documentation, names that RFC 2606 and RFC 5737 keep for examples, a cluster's own.
 HOSTS = (
-    "127.0.0.1", "localhost", "192.0.2.1", "json-schema.org", "www.apache.org", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local", "docs.pytest.org", "bford.info",
+    "kubernetes.default.svc.cluster.local", "127.0.0.1", "localhost", "192.0.2.1", "json-schema.org", "www.apache.org",
+    "kubernetes.default.svc", "docs.pytest.org", "bford.info",
     "kubernetes.io", "github.com", "www.ovn.org", "docs.ovn.org", "docs.openvswitch.org", "www.cni.dev", "pkg.go.dev", "deb.debian.org",
     "proxy.golang.org", "sum.golang.org", "pypi.org", "agent", "proxy", "example.com", "example.org", "keepachangelog.com", "semver.org",
 )  # fmt: skip

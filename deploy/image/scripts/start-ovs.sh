@@ -39,11 +39,15 @@ prepare_database() { rm -f $R/db.sock; }
 run_database() { exec ovsdb-server "${LOGGING[@]}" --pidfile --overwrite-pidfile --remote=punix:$R/db.sock $C/conf.db; }
 stop_database() { ovs-appctl -T 2 -t ovsdb-server exit >/dev/null 2>&1 || kill -TERM "$1" 2>/dev/null; }
 
-prepare_switch() { rm -f $R/*.mgmt $R/*.snoop; } # stale sockets look as if the switch were there
+STARTED="" AGAIN=""
+prepare_switch() {
+  rm -f $R/*.mgmt $R/*.snoop # stale sockets look as if the switch were there
+  AGAIN=$STARTED STARTED=1
+}
 run_switch() { exec ovs-vswitchd "${LOGGING[@]}" --pidfile --overwrite-pidfile unix:$R/db.sock; }
 started_switch() {
   [ -z "$TUNNEL_NIC" ] || take_addresses "$1"
-  [ -e $R/controller.wait ] || return 0
+  [ -n "$AGAIN" ] || return 0
   # A new switch has no flows. A fresh ovn-controller connects at once, the old one waits out a back-off of a second.
   await "$1" $R/br-int.mgmt && kill -KILL "$(cat /run/ovn/ovn-controller.pid)" 2>/dev/null
 }
@@ -54,7 +58,6 @@ prepare_controller() {
     [ -z "$stopping" ] || return 1
     pause 0.02
   done
-  touch $R/controller.wait
 }
 run_controller() { exec ovn-controller "${LOGGING[@]}" "${TLS[@]}" --pidfile --overwrite-pidfile unix:$R/db.sock; }
 # The chassis and the flows stay: the next pod takes them over.
@@ -82,7 +85,6 @@ finish() { # finish STATUS: an orderly end, the database last
   exit "$1"
 }
 trap 'finish 0' TERM INT
-rm -f $R/controller.wait
 start database
 until ovs-vsctl --no-wait -t 2 init 2>/dev/null; do sleep 0.05; done
 find_tunnel || finish 1

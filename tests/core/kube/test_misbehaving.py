@@ -176,6 +176,25 @@ async def test_nonsense_is_no_end() -> None:
         await until(lambda: len(cache) == 1)
 
 
+async def test_all_who_ask_while_a_refresh_is_under_way_share_the_next() -> None:
+    go = asyncio.Event()
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        await go.wait()
+        return pods(5)
+
+    async with serving(handler) as client:
+        reflector = Reflector(client, Cache(PODS))
+        asking = []
+        for _ in range(5):
+            asking.append(asyncio.create_task(reflector.refresh()))
+            await asyncio.sleep(0.02)
+        assert client.requests[LIST] == 1
+        go.set()
+        await asyncio.gather(*asking)
+        assert client.requests[LIST] == 2
+
+
 async def test_who_refreshes_hears_of_the_failure() -> None:
     async def handler(request: web.Request) -> web.StreamResponse:
         return web.json_response({"kind": "Status", "message": "no"}, status=403)
