@@ -87,6 +87,26 @@ def agent(
 
 
 @app.command()
+def leader(
+    nb: Annotated[str, typer.Option(help="The local northbound server: unix:PATH.")],
+    sb: Annotated[str, typer.Option(help="The local southbound server: unix:PATH.")],
+    northd: Annotated[str, typer.Option(help="The control socket of the local ovn-northd.")],
+    namespace: Annotated[str, typer.Option(envvar="POD_NAMESPACE")] = "kube-system",
+    pod: Annotated[str, typer.Option(envvar="POD_NAME", help="The pod whose labels say who leads.")] = "",
+    kubeconfig: Kubeconfig = "",
+    log_level: LogLevel = "info",
+) -> None:
+    """Labels this ovn-central pod with what its servers lead, so that the Services ovn-nb, ovn-sb and ovn-northd find the leaders."""
+    from ovnloom.cli import leader as labels
+    from ovnloom.core import log
+
+    log.configure(log_level)
+    if not pod:
+        raise ConfigError(["--pod: which pod is this? Give its name, or set POD_NAME"])
+    _until_signal(labels.label(nb, sb, northd, namespace=namespace, pod=pod, kubeconfig=kubeconfig))
+
+
+@app.command()
 def crds() -> None:
     """Prints the custom resource definitions of all installed plugins, for ``kubectl apply -f -``."""
     for text in _plugin_files("crds"):

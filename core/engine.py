@@ -115,6 +115,8 @@ class Engine:
             self.sets.namespace_changed(key.name)
         for token in touched(kind, old, new):
             self._touch(token)
+        if len(self.caches[key.kind]) == (1 if old is None else 0):
+            self._touch(("exists", key.kind))
 
     def mark(self, key: Key) -> None:
         """*key* is to be rendered."""
@@ -153,7 +155,7 @@ class Engine:
             self._sweeping, self.swept = False, True
             self.publisher.strays()
             enabled = {SETS, *(plugin.name for plugin in self.plugins.plugins)}
-            spots |= {Spot(row): CLUSTER for row in owned_strays(self.store, replica, enabled, self._untouchable())}
+            spots |= {Spot(row): CLUSTER for row in owned_strays(self.store, replica, enabled, self._untouchable(), self.cluster)}
         self._take(differences(spots, self.store, replica, self._label, self.cluster), batch)
         return batch
 

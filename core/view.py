@@ -104,6 +104,11 @@ class View:
         self.reads["kind", kind_id(kind)] = None
         return sorted(self._cache(kind).all(), key=lambda o: (o.metadata.namespace, o.metadata.name))
 
+    def exists(self, kind: Kind[T]) -> bool:
+        """Whether there is any object of the kind. The reader is rendered again when the first comes and the last goes."""
+        self.reads["exists", kind_id(kind)] = None
+        return len(self._cache(kind)) > 0
+
     def fresh(self, kind: Kind[T], obj: Object) -> None:
         """Raises ``Stale`` unless the cache of *kind* is known to be at least as new as *obj*.
 

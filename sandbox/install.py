@@ -66,6 +66,12 @@ def upgrade(plan: Plan, board: Board) -> dict[str, str]:
     return facts(plan)
 
 
+def configuration(plan: Plan) -> dict[str, object]:
+    """ovnloom's configuration file, for the bed's address families."""
+    plugins: list[object] = ["vpc", {"subnet": {"cidr": plan.pods}}, {"node": {"cidr": plan.join}}]
+    return {"cluster": {"serviceCidr": plan.services}, "plugins": plugins}
+
+
 def helm(plan: Plan) -> None:
     stack = f"networking.NET_STACK={'dual_stack' if plan.dual else 'ipv4'}"
     argv = [str(plan.bin / "helm"), "upgrade", "--install", RELEASE, str(CHART), "-n", NAMESPACE, "-f", str(VALUES), "--set", stack]

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 Label = Callable[[Key, str], str]
 
+OWNERS = "external_ids"  # the column with a row's label; a table without it has rows that are known by their UUID
+
 
 @dataclass(slots=True)
 class Diff:
@@ -55,14 +57,22 @@ def differences(spots: Mapping[Spot, Key], store: Store, replica: Replica, label
     return _Comparison(store, replica, label, cluster).run(spots)
 
 
-def owned_strays(store: Store, replica: Replica, enabled: set[str], untouchable: set[str]) -> Iterator[RowKey]:
-    """Rows that carry our label and that nobody says, but not those whose plugin could not speak for its object."""
+def owned_strays(store: Store, replica: Replica, enabled: set[str], untouchable: set[str], cluster: UUID) -> Iterator[RowKey]:
+    """Rows that are ours and that nobody says, but not those whose plugin could not speak for its object."""
     for table, uuid, owner in replica.owned():
         if owner.partition("/")[0] in enabled and owner in untouchable:
             continue
         key = replica.key_of(table, uuid)
         if key and ((desired := store.rows.get(key)) is None or desired.owner is None):
             yield key
+    if untouchable:  # of rows without a label nobody can tell whose they are
+        return
+    for table in TABLES:
+        if OWNERS not in replica.columns(table):
+            for uuid in replica.table(table):
+                key = replica.key_of(table, uuid)
+                if key and row_uuid(key, cluster) == uuid and ((desired := store.rows.get(key)) is None or desired.owner is None):
+                    yield key
 
 
 class _Comparison:
@@ -229,9 +239,9 @@ class _Comparison:
 
     def _columns(self, row: Row, voice: Voice) -> dict[str, Value]:
         columns = dict(row.columns)
-        if "external_ids" in self._replica.columns(row.table):
-            said: Any = columns.get("external_ids", {})
-            columns["external_ids"] = {**said, "vendor": VENDOR, OWNER: self._label(voice.object, voice.plugin)}
+        if OWNERS in self._replica.columns(row.table):
+            said: Any = columns.get(OWNERS, {})
+            columns[OWNERS] = {**said, "vendor": VENDOR, OWNER: self._label(voice.object, voice.plugin)}
         return columns
 
     def _value(self, value: Value) -> Any:
@@ -259,13 +269,15 @@ class _Comparison:
 
     def _ours(self, table: str, uuid: str) -> bool:
         row = self._replica.get(table, uuid)
-        return row is not None and OWNER in row.columns.get("external_ids", ())  # type: ignore[operator]  # a map
+        if row is None or OWNERS in row.type.columns:
+            return row is not None and OWNER in row.columns.get(OWNERS, ())  # type: ignore[operator]  # a map
+        return row.key is not None and row_uuid(row.key, self._cluster) == uuid
 
     def _may_take(self, row: Held) -> bool:
         """Ours, or one that Kube-OVN left: adopted in place."""
-        if "external_ids" not in row.type.columns:
-            return True
-        ids: Any = row["external_ids"]
+        if OWNERS not in row.type.columns:
+            return self._ours(row.table, row.uuid)
+        ids: Any = row[OWNERS]
         return bool(ids.get("vendor") == VENDOR)
 
 

@@ -105,6 +105,7 @@ class SubnetSpec(msgspec.Struct, rename="camel"):
     gateway_type: str = ""
     gateway_node: str = ""
     logical_gateway: bool = False
+    enable_lb: bool | None = None
     mtu: int = 0
     disable_gateway_check: bool = False
     allow_subnets: list[str] = []

@@ -17,7 +17,7 @@ WINDOW = 0.005  # seconds
 
 
 class Outcome(Enum):
-    """``AGAIN``: the database may or may not have it, compare again. ``REJECTED``: the server (or its schema) says why."""
+    """``AGAIN``: the database may have it, not, or in part: compare again. ``REJECTED``: the server (or its schema) says why."""
 
     COMMITTED = "committed"
     REJECTED = "rejected"
@@ -80,9 +80,12 @@ async def _commit(session: Transactor, jobs: list[_Job], units: Sequence[Unit], 
         charged = jobs
         if answer.status is Status.ERROR:
             charged = [jobs[0] if answer.index is None else ordered[answer.index][1]]
-        outcome = _OUTCOMES[answer.status]
+        missed = {job.place for (op, job), result in zip(ordered, answer.results, strict=False) if _found_nothing(op, result)}
         for job in charged:
-            results[job.place] = UnitResult(units[job.place], outcome, answer.error)
+            outcome, reason = _OUTCOMES[answer.status], answer.error
+            if job.place in missed:
+                outcome, reason = Outcome.AGAIN, "a row that it changes is gone"
+            results[job.place] = UnitResult(units[job.place], outcome, reason)
         jobs = [job for job in jobs if job not in charged] if charged is not jobs else []
 
 
@@ -92,6 +95,11 @@ _OUTCOMES = {
     Status.NOT_LOCKED: Outcome.NOT_LOCKED,
     Status.ERROR: Outcome.REJECTED,
 }
+
+
+def _found_nothing(operation: dict[str, Any], result: Any) -> bool:
+    """A change whose row does not exist: no error for the server, which did the rest of the transaction."""
+    return operation["op"] in ("update", "mutate") and isinstance(result, dict) and result.get("count") == 0
 
 
 def _makers_first(units: Sequence[Unit]) -> dict[int, int]:

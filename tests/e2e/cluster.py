@@ -191,5 +191,3 @@ def curl(address: str, port: int, path: str = "") -> tuple[str, ...]:
 def ping(address: str, *options: str) -> tuple[str, ...]:
     """Two packets; fails when none is answered."""
     return ("ping", "-n", "-c", "2", "-i", "0.2", "-W", "2", *options, address)
-
-

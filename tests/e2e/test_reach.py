@@ -39,7 +39,12 @@ def scene(cluster: Cluster) -> Iterator[Scene]:
 
 def service(pod: str, node_port: int = 0) -> Json:
     port: Json = {"port": 80, "targetPort": PORT} | ({"nodePort": node_port} if node_port else {})
-    spec = {"selector": {"pod": pod}, "ipFamilyPolicy": "PreferDualStack", "ports": [port], "type": "NodePort" if node_port else "ClusterIP"}
+    spec = {
+        "selector": {"pod": pod},
+        "ipFamilyPolicy": "PreferDualStack",
+        "ports": [port],
+        "type": "NodePort" if node_port else "ClusterIP",
+    }
     return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": pod, "namespace": NAMESPACE}, "spec": spec}
 
 

@@ -29,7 +29,7 @@ START = 60.0  # seconds that a start may take
 
 def binary(name: str) -> Path | None:
     cache = Path(os.environ.get("OVNLOOM_CACHE", Path.home() / ".cache/ovnloom"))
-    folder = Path(os.environ.get("OVNLOOM_BIN", cache / "bin")).expanduser()
+    folder = Path(os.environ.get("OVNLOOM_BIN", cache / "bin/current")).expanduser()
     if os.access(folder / name, os.X_OK):
         return folder / name
     found = shutil.which(name)

@@ -63,7 +63,8 @@ make_br_phy() {
   [ -n "$routes" ] || routes=$(kept routes)
   vsctl --may-exist add-br br-phy -- set Bridge br-phy datapath_type=netdev fail_mode=standalone external_ids:vendor=kube-ovn \
     external_ids:nic="$TUNNEL_NIC" external_ids:addresses="\"${ADDRESSES[*]}\"" external_ids:routes="\"$routes\"" \
-    -- --may-exist add-port br-phy "$TUNNEL_NIC"
+    -- --may-exist add-port br-phy "$TUNNEL_NIC" \
+    -- set Interface br-phy mtu_request="$(<"/sys/class/net/$TUNNEL_NIC/mtu")" # by itself br-phy stays at 1500, and pods get 100 less
 }
 
 take_addresses() { # take_addresses PID: the addresses and routes of the NIC move to br-phy, each time the switch starts

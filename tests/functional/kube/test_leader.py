@@ -7,14 +7,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ovnloom.core.kube.client import Client
+from ovnloom.core.kube.client import Client, Sent
 from ovnloom.core.kube.kinds import PODS
 from ovnloom.core.kube.leader import LEASES, Leader, Terms
 from ovnloom.core.kube.writer import NotLeader, Writer
@@ -90,7 +90,7 @@ async def test_a_leader_renews(client: Client, apiserver: ApiServer, namespace: 
 
 CONTENDER = """
 import asyncio, sys, structlog
-from ovnloom.core.kube.client import Client
+from ovnloom.core.kube.client import Client, Sent
 from ovnloom.core.kube.leader import Leader, Terms
 
 structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
@@ -194,6 +194,27 @@ async def test_a_deleted_lease_is_made_again(client: Client, apiserver: ApiServe
         await until(lambda: process.leader.deadline > deadline)
         assert lease(apiserver, namespace)["holderIdentity"] == "only"
         assert process.told == ["started"]
+
+
+class Deaf(Client):
+    """Its watches bring nothing."""
+
+    async def watch(self, path: str, params: Mapping[str, str], *, quiet: float = 120.0) -> AsyncGenerator[bytes, None]:
+        await asyncio.Event().wait()
+        yield b""
+
+
+async def test_who_hears_nothing_robs_nobody_and_leads_in_the_end(client: Client, apiserver: ApiServer, namespace: str) -> None:
+    first = Process(client, namespace, "first")
+    async with first.running(), Deaf.load(str(apiserver.kubeconfig)) as deaf:
+        await until(first.leader.may_write)
+        second = Process(deaf, namespace, "second")
+        async with second.running():
+            await until(lambda: deaf.requests[Sent("patch", "leases.coordination.k8s.io")])  # it believes that the first is silent
+            await asyncio.sleep(SHORT.retry * 2)
+            assert (first.told, second.told) == (["started"], [])
+            await first.end()
+            await until(second.leader.may_write)
 
 
 async def test_of_many_one_leads(client: Client, namespace: str) -> None:

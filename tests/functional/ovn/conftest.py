@@ -14,7 +14,7 @@ __all__ = ["cluster", "nb", "ovn"]
 Open: TypeAlias = Callable[..., Coroutine[Any, Any, Session]]
 
 
-LIMIT = 60  # seconds
+LIMIT = 120  # seconds
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ import pytest
 
 from ovnloom.core.desired.model import RowKey, Slot
 from ovnloom.core.ovn.batcher import Outcome
-from ovnloom.core.ovn.ops import Insert, Mutate, Ref, Update
+from ovnloom.core.ovn.ops import Delete, Insert, Mutate, Ref, Update
 from ovnloom.core.ovn.schema import row_uuid
 from ovnloom.core.ovn.session import Session
 from tests.functional.ovn.words import SWITCH, done, make, port, port_uuid, unit, with_switch
@@ -91,8 +91,22 @@ async def test_a_child_that_is_named_before_its_parent_is_not_charged(session: S
     results = await session.commit(units)
     assert [result.outcome for result in results] == [OK, BAD, OK, OK, OK]
     assert "referential integrity violation" in results[1].reason
+    assert session.replica.by_key(RowKey("Logical_Router_Policy", "r|1|ip4"))
     group = session.replica.by_key(RowKey("Port_Group", "g"))
     assert group and session.replica.contains("Port_Group", group, "ports", port_uuid("p"))
+
+
+async def test_a_change_of_a_row_that_is_gone_is_not_called_done(session: Session) -> None:
+    """The server says yes to a change that finds nothing, and drops the child that nobody then holds."""
+    await with_switch(session)
+    await done(session, *port("p"))
+    late = unit("late", Update("Logical_Switch_Port", port_uuid("gone"), {"type": "router"}))
+    policy = {"priority": 1, "match": "", "action": "allow"}
+    orphan = unit("orphan", *make("Logical_Router_Policy", policy, Slot(RowKey("Logical_Router", "r"), "policies")))
+    results = await session.commit([unit("good", *port("good")), late, orphan, unit("q", *port("q"))])
+    assert [result.outcome for result in results] == [OK, Outcome.AGAIN, Outcome.AGAIN, OK]
+    (gone,) = await session.commit([unit("gone", Delete("Logical_Switch_Port", port_uuid("gone")))])
+    assert gone.outcome is OK
 
 
 async def test_many_culprits(session: Session) -> None:
