@@ -130,8 +130,8 @@ class _Comparison:
         voice, row = owner
         if uuid is None:
             yield from self._insertion(key, row, voice)
-            for spot, speaker in _elements(key, desired):
-                todo.setdefault(spot, speaker)
+            for spot, by in _elements(key, desired):
+                todo.setdefault(spot, by)
         else:
             yield from self._update(key, uuid, row, voice, desired)
 

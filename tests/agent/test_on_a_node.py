@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from ovnloom.agent import cleanup
 from tests.agent.conftest import Bed, running
 from tests.agent.node import Node, pod_namespace, sh
 
@@ -327,20 +326,3 @@ async def test_many_pods_at_once(bed: Bed) -> None:
 
 async def test_status_tells_whether_pods_can_be_attached(bed: Bed) -> None:
     assert (await bed.call("status", cniVersion="1.1.0")).status == 200
-
-
-async def test_cleanup_leaves_nothing_of_ours(a_node: Node, netns: str, tmp_path: Path) -> None:
-    a_node.vsctl("set", "Bridge", "br-int", "external_ids:vendor=kube-ovn")
-    a_node.vsctl("add-br", "br-phy", "--", "set", "Bridge", "br-phy", "datapath_type=netdev", "external_ids:vendor=kube-ovn")
-    a_node.vsctl("set", "Bridge", "br-phy", "external_ids:nic=eth1", 'external_ids:addresses="198.51.100.1/24"')
-    async with running(a_node) as bed:
-        await bed.ready()
-        bed.pod()
-        assert (await bed.add(netns)).status == 200
-    removed = await cleanup.run(ovs_socket=a_node.endpoint, conf_dir=str(tmp_path), cni_socket=str(tmp_path / "none"))
-    assert {f"port {PORT}", "port ovn0", "bridge br-int", "bridge br-phy"} <= set(removed)
-    await asyncio.sleep(0.2)
-    assert "ovnloom" not in sh("nft", "list", "ruleset") and "proto 111" not in sh("ip", "route")
-    assert not {"ovn0", PORT, "br-phy", "br-int"} & {line.split()[0].partition("@")[0] for line in links().splitlines()}
-    assert "198.51.100.1/24" in sh("ip", "address", "show", "eth1")
-    assert await cleanup.run(ovs_socket=a_node.endpoint, conf_dir=str(tmp_path), cni_socket=str(tmp_path / "none")) == []

@@ -31,7 +31,7 @@ def entry_points(group: str) -> dict[str, str]:
 
 def plugin_class(group: str, name: str) -> type[Plugin]:
     module, _, attribute = entry_points(group)[name].partition(":")
-    found = getattr(import_module(module), attribute)
+    found: type[Plugin] = getattr(import_module(module), attribute)
     assert issubclass(found, Plugin)
     return found
 
