@@ -19,6 +19,7 @@ from ovnloom.agent.attach import Attachments
 from ovnloom.agent.host import Host
 from ovnloom.agent.ovs import Switch
 from ovnloom.agent.signal import Signal
+from ovnloom.core import health
 from ovnloom.core.config import Config
 from ovnloom.core.desired.host import HostState, merge
 from ovnloom.core.kube import backoff
@@ -114,9 +115,7 @@ class Agent:
     async def run(self) -> None:
         """Serves until cancelled."""
         async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
-            if self._options.port:
-                health = await server.serve_health(server.health_application(self.unready), self._options.port)
-                stack.push_async_callback(health.cleanup)
+            await stack.enter_async_context(health.serving(self._options.port, self.unready))
             self.switch.start()
             stack.push_async_callback(self.switch.stop)
             caches: tuple[Cache[Any], ...] = (self.nodes, self.subnets, self.pods)

@@ -1,4 +1,4 @@
-"""The two listeners: the unix socket that the CNI binary speaks to, and health over TCP."""
+"""The unix socket that the CNI binary speaks to."""
 
 from __future__ import annotations
 
@@ -55,28 +55,4 @@ async def serve_cni(application: web.Application, path: Path) -> web.AppRunner:
     fresh.chmod(0o600)
     await web.SockSite(runner, listener).start()
     fresh.replace(path)  # in one step: an agent that is replaced goes on serving until here
-    return runner
-
-
-def health_application(unready: Callable[[], list[str]]) -> web.Application:
-    """``/healthz``: the event loop turns. ``/readyz``: a pod could be attached; else 503 and what is missing, a line each."""
-
-    async def alive(_request: web.Request) -> web.Response:
-        return web.Response(text="ok\n")
-
-    async def ready(_request: web.Request) -> web.Response:
-        lacking = unready()
-        return web.Response(text="\n".join(lacking or ["ok"]) + "\n", status=503 if lacking else 200)
-
-    application = web.Application()
-    application.router.add_get("/healthz", alive)
-    application.router.add_get("/readyz", ready)
-    return application
-
-
-async def serve_health(application: web.Application, port: int) -> web.AppRunner:
-    """Listens on all addresses. Raises ``OSError``."""
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
-    await runner.setup()
-    await web.TCPSite(runner, None, port).start()
     return runner

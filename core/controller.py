@@ -11,24 +11,23 @@ import contextlib
 import gc
 import os
 import socket
-from collections.abc import Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 import structlog
-from ovnloom.core.ovn.remote import Tls
-from ovnloom.core.ovn.session import Session
 
+from ovnloom.core import health
+from ovnloom.core.batch import Batch, Failure
 from ovnloom.core.config import Config
 from ovnloom.core.desired.publish import Write
-from ovnloom.core.engine import Batch, Engine, Failure
-from ovnloom.core.health import Health
+from ovnloom.core.engine import Engine
 from ovnloom.core.ipam.allocator import Ipam
-from ovnloom.core.kube import crds
+from ovnloom.core.kube import backoff, crds
 from ovnloom.core.kube.cache import Cache
-from ovnloom.core.kube.client import Client
+from ovnloom.core.kube.client import ApiError, Client
 from ovnloom.core.kube.events import Events
 from ovnloom.core.kube.leader import Leader
 from ovnloom.core.kube.objects import Kind, Object, kind_id
@@ -36,6 +35,8 @@ from ovnloom.core.kube.reflector import Reflector
 from ovnloom.core.kube.writer import NotLeader, Verdict, Writer, Written
 from ovnloom.core.names import CONTROLLER
 from ovnloom.core.ovn import batcher
+from ovnloom.core.ovn.remote import Tls
+from ovnloom.core.ovn.session import Session
 from ovnloom.core.plugins import PluginSet
 
 log = structlog.get_logger()
@@ -80,7 +81,8 @@ class Controller:
         self.leader = Leader(self.client, config.cluster.namespace, CONTROLLER, identity, started=self._lead, stopped=self._stop_leading)
         self.writer = Writer(self.client, self.caches, self.leader.may_write)
         self.events = Events(self.writer, CONTROLLER)
-        self.health = Health(options.port)
+        self._session: Session | None = None
+        self._synced = False
         self._work = asyncio.Event()
         self._status_work = asyncio.Event()
         self._leading: list[asyncio.Task[None]] = []
@@ -89,26 +91,36 @@ class Controller:
 
     async def run(self) -> None:
         """Until cancelled. Raises ``ConfigError`` if the cluster lacks a kind."""
-        await crds.check(self.client, self.kinds)
-        self.session = Session(
-            database="OVN_Northbound", remote=self.options.nb, lock=LOCK, loop=asyncio.get_running_loop(), tls=self.options.tls, tables=None,
-            entitled=self.leader.may_write,
-        )
-        self.session.on_change(self._row_changed)
-        self.session.on_resync(self._reload)
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(self.client.close)
-            await self.health.start()
-            stack.push_async_callback(self.health.stop)
+            await stack.enter_async_context(health.serving(self.options.port, self.unready))
+            await self._persist("the kinds", lambda: crds.check(self.client, self.kinds))
+            session = self._session = Session("OVN_Northbound", self.options.nb, LOCK, tls=self.options.tls, entitled=self.leader.may_write)
+            session.on_change(self._row_changed)
+            session.on_resync(self._reload)
             for reflector in self.reflectors.values():
-                stack.callback(asyncio.create_task(reflector.run()).cancel)
-            await asyncio.gather(self.session.start(), *(reflector.synced() for reflector in self.reflectors.values()))
-            stack.push_async_callback(self.session.stop)
+                task = asyncio.create_task(reflector.run())
+                task.add_done_callback(_end_process_on_bug)
+                stack.callback(task.cancel)
+            await asyncio.gather(session.start(), *(reflector.synced() for reflector in self.reflectors.values()))
+            stack.push_async_callback(session.stop)
             gc.collect()
             gc.freeze()
-            self.health.ready("caches", True)
+            self._synced = True
             log.info("caches.full", objects={name: len(cache) for name, cache in self.caches.items()})
             await self.leader.run()
+
+    @property
+    def session(self) -> Session:
+        assert self._session is not None
+        return self._session
+
+    def unready(self) -> list[str]:
+        """What is missing for this process to lead or to take over at once, as sentences."""
+        lacking = [] if self._synced else ["the caches or the copy of the northbound database are not full yet"]
+        if self._session is None or not self._session.connected:
+            lacking.append(f"no connection to the northbound database at {self.options.nb}")
+        return lacking
 
     # leading
 
@@ -156,9 +168,24 @@ class Controller:
             self._spawn(self._refreshed(kind))
 
     async def _refreshed(self, kind: str) -> None:
-        await self.reflectors[kind].refresh()
+        await self._fresh(kind)
         self.engine.refreshed(kind)
         self._wake()
+
+    async def _fresh(self, kind: str) -> None:
+        """A list of *kind* that began after now, however long the API server takes to answer."""
+        await self._persist(kind, self.reflectors[kind].refresh)
+
+    @staticmethod
+    async def _persist(what: str, ask: Callable[[], Awaitable[None]]) -> None:
+        failures = 0
+        while True:
+            try:
+                return await ask()
+            except ApiError as error:
+                failures += 1
+                log.warning("api.failed", asked=what, reason=str(error))
+                await asyncio.sleep(backoff.delay(failures, first=0.2, most=10.0))
 
     def _report(self, failures: Iterable[Failure]) -> None:
         for failure in failures:
@@ -195,7 +222,7 @@ class Controller:
     async def _not_written(self, write: Write, written: Written) -> None:
         log.warning("write.failed", object=str(write.key), verb=write.verb, verdict=written.verdict.value, reason=written.reason)
         if written.verdict is Verdict.CONFLICT:
-            await self.reflectors[write.key.kind].refresh()
+            await self._fresh(write.key.kind)
         elif written.verdict is Verdict.RETRY:
             await asyncio.sleep(written.after)
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 import structlog
 
 from ovnloom.core import status
+from ovnloom.core.batch import Batch, Failure
 from ovnloom.core.cluster import CLUSTER, cluster
 from ovnloom.core.desired.diff import Diff, differences, owned_strays
 from ovnloom.core.desired.model import Contribution, RowKey
@@ -39,27 +39,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 FIRST_RETRY, LAST_RETRY = 0.2, 60.0  # seconds
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Something about *key* did not work. *sentence* is for its author; tried again after *retry* seconds, if that is not ``None``."""
-
-    key: Key
-    reason: str
-    sentence: str
-    retry: float | None = None
-
-
-@dataclass(slots=True)
-class Batch:
-    """What one step wants done. *units* go into one transaction; *refresh* names kinds whose cache is too old."""
-
-    units: list[Unit] = field(default_factory=list)
-    spots: dict[Key, dict[Spot, None]] = field(default_factory=dict)
-    rendered: list[Key] = field(default_factory=list)
-    refresh: set[str] = field(default_factory=set)
-    failures: list[Failure] = field(default_factory=list)
 
 
 class Engine:

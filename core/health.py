@@ -1,44 +1,42 @@
-"""/healthz, /readyz and /metrics of a process, by HTTP. Ready means: every part that was named has said so."""
+"""/healthz, /readyz and /metrics of a process, by HTTP. Ready means that nothing is missing."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 from aiohttp import web
 from prometheus_client import REGISTRY, generate_latest
 
 
-class Health:
-    """*port* 0: nothing is served, the states are kept all the same."""
+@asynccontextmanager
+async def serving(port: int, unready: Callable[[], list[str]]) -> AsyncIterator[None]:
+    """Listens on all addresses at *port* (0: not at all). *unready* says what is missing, a sentence each. Raises ``OSError``."""
+    if not port:
+        yield
+        return
+    runner = web.AppRunner(_application(unready), access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, None, port).start()
+        yield
+    finally:
+        await runner.cleanup()
 
-    def __init__(self, port: int, parts: tuple[str, ...] = ("caches",)) -> None:
-        self._port, self._parts = port, dict.fromkeys(parts, False)
-        self._runner: web.AppRunner | None = None
 
-    def ready(self, part: str, state: bool) -> None:
-        self._parts[part] = state
-
-    async def start(self) -> None:
-        if not self._port:
-            return
-        app = web.Application()
-        app.add_routes([web.get("/healthz", self._alive), web.get("/readyz", self._is_ready), web.get("/metrics", self._metrics)])
-        self._runner = web.AppRunner(app, access_log=None)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, None, self._port).start()
-
-    async def stop(self) -> None:
-        if self._runner:
-            await self._runner.cleanup()
-
-    async def _alive(self, _request: web.Request) -> web.Response:
+def _application(unready: Callable[[], list[str]]) -> web.Application:
+    async def alive(_request: web.Request) -> web.Response:
         return web.Response(text="ok\n")
 
-    async def _is_ready(self, _request: web.Request) -> web.Response:
-        missing = [part for part, state in self._parts.items() if not state]
-        return web.Response(text=f"not ready: {', '.join(missing)}\n" if missing else "ok\n", status=503 if missing else 200)
+    async def ready(_request: web.Request) -> web.Response:
+        lacking = unready()
+        return web.Response(text="\n".join(lacking or ["ok"]) + "\n", status=503 if lacking else 200)
 
-    async def _metrics(self, _request: web.Request) -> web.Response:
-        # rendering is long for the loop
-        text = await asyncio.to_thread(generate_latest, REGISTRY)
-        return web.Response(body=text, content_type="text/plain")
+    async def metrics(_request: web.Request) -> web.Response:
+        text = await asyncio.to_thread(generate_latest, REGISTRY)  # long for the event loop
+        return web.Response(body=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+
+    application = web.Application()
+    application.add_routes([web.get("/healthz", alive), web.get("/readyz", ready), web.get("/metrics", metrics)])
+    return application

@@ -1,8 +1,8 @@
 """For tests of plugins: objects in, rows and writes out. Nothing is started, nothing is mocked: engine, caches, IPAM and replica are the real ones.
 
-    world = World(VpcPlugin, SubnetPlugin)
-    world.apply(yaml_text)
-    assert world.rows("Logical_Switch")["ovn-default"]["external_ids"]["vendor"] == "kube-ovn"
+world = World(VpcPlugin, SubnetPlugin)
+world.apply(yaml_text)
+assert world.rows("Logical_Switch")["ovn-default"]["external_ids"]["vendor"] == "kube-ovn"
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from uuid import UUID
 import msgspec
 import yaml
 
+from ovnloom.core.batch import Failure
 from ovnloom.core.config import ClusterConfig
 from ovnloom.core.controller import union
 from ovnloom.core.desired.publish import Write
-from ovnloom.core.engine import Engine, Failure
+from ovnloom.core.engine import Engine
 from ovnloom.core.ipam.allocator import Ipam
 from ovnloom.core.kube.cache import Cache
 from ovnloom.core.kube.objects import Key, Kind, Object, key_of, kind_id
@@ -106,7 +107,9 @@ class Database:
         for name in TABLES:
             for column in self.replica.columns(name).values():
                 if column.references == table and column.is_set:
-                    for holder in [u for u, row in self.replica.table(name).items() if uuid in cast("set[str]", row.columns.get(column.name, ()))]:
+                    for holder in [
+                        u for u, row in self.replica.table(name).items() if uuid in cast("set[str]", row.columns.get(column.name, ()))
+                    ]:
                         self.replica.apply({name: {holder: {"modify": {column.name: ["set", [["uuid", uuid]]]}}}})
 
 

@@ -66,10 +66,10 @@ def upgrade(plan: Plan, board: Board) -> dict[str, str]:
     return facts(plan)
 
 
-def configuration(plan: Plan) -> dict[str, object]:
-    """ovnloom's configuration file, for the bed's address families."""
-    plugins: list[object] = ["vpc", {"subnet": {"cidr": plan.pods}}, {"node": {"cidr": plan.join}}]
-    return {"cluster": {"serviceCidr": plan.services}, "plugins": plugins}
+def values(plan: Plan) -> dict[str, str]:
+    """What the chart is told beside `sandbox/values.yaml`: what depends on the bed."""
+    section = "dual_stack" if plan.dual else "ipv4"
+    return {"networking.NET_STACK": section, f"{section}.POD_CIDR": plan.pods, f"{section}.SVC_CIDR": plan.services}
 
 
 def helm(plan: Plan) -> None:

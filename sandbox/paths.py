@@ -53,7 +53,11 @@ class Cache:
         folder = self.top / "locks"
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / name).open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                print(f"waiting for another loom that works on {name}", flush=True)
+                fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
 

@@ -105,11 +105,6 @@ class Plan:
     def pods(self) -> str:
         return self.families("10.16.0.0/16", "fd00:10:16::/112")
 
-    @property
-    def join(self) -> str:
-        """The addresses of the nodes' own ports in OVN."""
-        return self.families("100.64.0.0/16", "fd00:100:64::/112")
-
     def addresses(self, node: str) -> str:
         """The node's management addresses, "v4,v6" or "v4"."""
         return self.families(management(number_of(node)), management6(number_of(node)))

@@ -9,6 +9,7 @@ import msgspec
 
 from ovnloom.core import net
 from ovnloom.core.kube.objects import Kind, Object
+from ovnloom.core.names import ANNOTATION
 
 
 class IPBlock(msgspec.Struct, rename="camel"):
@@ -81,10 +82,10 @@ class NetworkPolicy(Object):
 
 NETWORK_POLICIES: Kind[NetworkPolicy] = Kind("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy", NetworkPolicy)
 
-ENABLE_LOG = "ovn.kubernetes.io/enable_log"
-LOG_ACTIONS = "ovn.kubernetes.io/log_acl_actions"
-LOG_RATE = "ovn.kubernetes.io/acl_log_meter_rate"
-ENFORCEMENT = "ovn.kubernetes.io/network_policy_enforcement"
+ENABLE_LOG = ANNOTATION + "enable_log"
+LOG_ACTIONS = ANNOTATION + "log_acl_actions"
+LOG_RATE = ANNOTATION + "acl_log_meter_rate"
+ENFORCEMENT = ANNOTATION + "network_policy_enforcement"
 
 PROTOCOLS = {"TCP": "tcp", "UDP": "udp", "SCTP": "sctp"}
 

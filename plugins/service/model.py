@@ -5,12 +5,14 @@ Semantics are kube-proxy's, so that a pod meets the same Service whichever of th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import NamedTuple
 
 import msgspec
 
+from ovnloom.core.desired.model import Lease
 from ovnloom.core.kube.kinds import SUBNETS, Subnet
 from ovnloom.core.kube.objects import Kind, Metadata, Object
 from ovnloom.core.names import ANNOTATION, LOGICAL_ROUTER, pod_port
@@ -18,6 +20,8 @@ from ovnloom.core.net import Address, Network, address, complete_gateway, is_add
 from ovnloom.core.view import View
 
 VPC = ANNOTATION + "vpc"  # on a Service: the Vpc whose pods reach it; written here
+HEALTH_CHECK = ANNOTATION + "service_health_check"  # "false" on a SwitchLBRule: nobody asks its backends
+RULE_VIP = ANNOTATION + "switch_lb_vip"  # on the Service of a SwitchLBRule: for people; nobody reads it
 # Labels of Services and slices that are none of a proxy's business (kubernetes.io: service.kubernetes.io/…).
 OTHER_PROXY, HEADLESS = "service.kubernetes.io/service-proxy-name", "service.kubernetes.io/headless"
 OF_SERVICE = "kubernetes.io/service-name"
@@ -29,6 +33,7 @@ class ServicePort(msgspec.Struct, rename="camel"):
     name: str = ""
     protocol: str = "TCP"
     port: int = 0
+    target_port: int | str = 0
 
 
 class ClientIp(msgspec.Struct, rename="camel"):
@@ -45,6 +50,7 @@ class ServiceSpec(msgspec.Struct, rename="camel"):
     cluster_ips: list[str] = msgspec.field(default_factory=list, name="clusterIPs")
     external_ips: list[str] = msgspec.field(default_factory=list, name="externalIPs")
     ports: list[ServicePort] = []
+    selector: dict[str, str] = {}
     session_affinity: str = ""
     session_affinity_config: AffinityConfig | None = None
     internal_traffic_policy: str = ""
@@ -101,6 +107,35 @@ class Service(Object):
         return min(((config and config.client_ip) or ClientIp()).timeout_seconds, LONGEST_AFFINITY)
 
 
+class SwitchLbRuleSpec(msgspec.Struct, rename="camel"):
+    vip: str = ""
+    namespace: str = ""
+    selector: list[str] = []
+    endpoints: list[str] = []
+    session_affinity: str = ""
+    ports: list[ServicePort] = []
+
+
+class SwitchLbRule(Object):
+    """An address of one's own choice, balanced like a Service's. Its author administers the cluster."""
+
+    spec: SwitchLbRuleSpec = msgspec.field(default_factory=SwitchLbRuleSpec)
+    status: msgspec.Raw = msgspec.Raw(b"{}")
+
+    @property
+    def service(self) -> tuple[str, str]:
+        """Namespace and name of the headless Service that finds the pods it selects."""
+        return self.spec.namespace or "default", f"slr-{self.metadata.name}"
+
+    @property
+    def addresses(self) -> list[Address]:
+        return _addresses(self.spec.vip.split(","))
+
+    @property
+    def checks_health(self) -> bool:
+        return self.metadata.annotations.get(HEALTH_CHECK) != "false"
+
+
 class Conditions(msgspec.Struct, rename="camel"):
     ready: bool | None = None
     serving: bool | None = None
@@ -137,7 +172,7 @@ def service_name(meta: Metadata) -> str:
 
 def _of_service(piece: EndpointSlice) -> Iterable[str]:
     labels = piece.metadata.labels
-    return [f"{piece.metadata.namespace}/{labels[OF_SERVICE]}"] if OF_SERVICE in labels and HEADLESS not in labels else []
+    return [f"{piece.metadata.namespace}/{labels[OF_SERVICE]}"] if OF_SERVICE in labels else []
 
 
 def _found_under(service: Service) -> Iterable[str]:
@@ -145,19 +180,21 @@ def _found_under(service: Service) -> Iterable[str]:
 
 
 SERVICES: Kind[Service] = Kind("", "v1", "services", "Service", Service, indexes={"address": _found_under})
+SWITCH_LB_RULES: Kind[SwitchLbRule] = Kind("kubeovn.io", "v1", "switch-lb-rules", "SwitchLBRule", SwitchLbRule, namespaced=False)
 ENDPOINT_SLICES: Kind[EndpointSlice] = Kind(
     "discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", EndpointSlice, indexes={"service": _of_service}
 )
 
 
 class Target(NamedTuple):
-    """An endpoint. *vpc* is where its pod is; ``""``: it is no pod with an address of ours."""
+    """An endpoint. *lease*: what its pod holds, in the Vpc *vpc*; none if it is no pod with an address of ours."""
 
     address: Address
-    ready: bool
-    draining: bool
-    vpc: str
     ports: Mapping[tuple[str, str], int]  # by name and protocol
+    ready: bool = True
+    draining: bool = False
+    lease: Lease | None = None
+    vpc: str = ""
 
 
 class Backend(NamedTuple):
@@ -167,16 +204,37 @@ class Backend(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Balancer:
-    """What one protocol of a Service is balanced by. *vips*: ``address:port`` to its backends. *affinity* in seconds."""
+    """What one protocol of a Service is balanced by. *vips*: ``address:port`` to its backends. *affinity* in seconds.
+
+    *checked* VIPs have backends whose health is watched, each from the port and address in *probes*.
+    """
 
     name: str
     protocol: str
-    affinity: int = 0
-    vips: Mapping[str, str] = field(default_factory=dict, hash=False)
+    affinity: int
+    vips: Mapping[str, str] = field(hash=False)
+    checked: tuple[str, ...] = ()
+    probes: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
-def targets(service: Service, view: View) -> list[Target]:
-    return [t for piece in view.select(ENDPOINT_SLICES, "service", service_name(service.metadata)) for t in _targets(piece, view)]
+def rule_targets(rule: SwitchLbRule, view: View) -> list[Target]:
+    """The addresses that *rule* lists, or else the pods that it selects."""
+    spec = rule.spec
+    if spec.endpoints:
+        ports = {(p.name, p.protocol): p.target_port for p in spec.ports if isinstance(p.target_port, int)}
+        return [Target(where, ports) for where in _addresses(spec.endpoints)]
+    return targets("/".join(rule.service), view, headless=True)
+
+
+def check_port(rule: str, subnet: str) -> str:
+    """The name of the lease from whose address the backends in *subnet* are asked for their health. No pod's or node's port is called so."""
+    return f"slr-{sha256(f'{rule}/{subnet}'.encode()).hexdigest()[:16]}"
+
+
+def targets(service: str, view: View, *, headless: bool = False) -> list[Target]:
+    """Endpoints of *service* (``namespace/name``). Slices of *headless* ones are for who knows what he does."""
+    pieces = (p for p in view.select(ENDPOINT_SLICES, "service", service) if headless or HEADLESS not in p.metadata.labels)
+    return [target for piece in pieces for target in _targets(piece, view)]
 
 
 def _targets(piece: EndpointSlice, view: View) -> Iterator[Target]:
@@ -184,24 +242,23 @@ def _targets(piece: EndpointSlice, view: View) -> Iterator[Target]:
     for endpoint in piece.endpoints or ():
         for where in _addresses(endpoint.addresses[:1]):
             if f"IPv{where.version}" == piece.address_type:
-                state, vpc = endpoint.conditions, _vpc(endpoint, piece.metadata.namespace, where, view)
-                yield Target(where, state.ready is not False, state.serving is not False and state.terminating is True, vpc, ports)
+                state = endpoint.conditions
+                ready, draining = state.ready is not False, state.serving is not False and state.terminating is True
+                lease = _lease(endpoint, piece.metadata.namespace, where, view)
+                subnet = view.get(SUBNETS, lease.pool) if lease else None
+                yield Target(where, ports, ready, draining, lease, subnet.spec.vpc if subnet else "")
 
 
-def _vpc(endpoint: Endpoint, namespace: str, where: Address, view: View) -> str:
+def _lease(endpoint: Endpoint, namespace: str, where: Address, view: View) -> Lease | None:
     """Only pods of the slice's own namespace count, and only by an address that is theirs: a slice is its author's."""
     if endpoint.target_ref is None or endpoint.target_ref.kind != "Pod":
-        return ""
+        return None
     lease = view.lease(pod_port(namespace, endpoint.target_ref.name))
-    if lease is None or str(where) not in lease.addresses:
-        return ""
-    subnet = view.get(SUBNETS, lease.pool)
-    return subnet.spec.vpc if subnet else ""
+    return lease if lease and str(where) in lease.addresses else None
 
 
-def home(service: Service, found: Iterable[Target], view: View, default: str) -> str:
-    """The Vpc whose pods reach *service*: the one asked for, else its pods' own, else where they were last, else *default*."""
-    notes = service.metadata.annotations
+def home(notes: Mapping[str, str], found: Iterable[Target], view: View, default: str) -> str:
+    """The Vpc whose pods reach a Service with annotations *notes*: the one asked for, else its pods' own, else the last, else *default*."""
     if asked := notes.get(LOGICAL_ROUTER):
         return asked
     vpcs, last = {t.vpc for t in found if t.vpc}, notes.get(VPC, "")
@@ -213,17 +270,28 @@ def home(service: Service, found: Iterable[Target], view: View, default: str) ->
 
 def balancers(service: Service, found: Iterable[Target], vpc: str, view: View) -> Iterator[Balancer]:
     """One for each protocol. Endpoints in another Vpc are left out: their addresses mean something else in this one."""
-    here = [t for t in found if t.vpc in ("", vpc)]
+    internal = () if service.spec.internal_traffic_policy == "Local" else service.cluster_addresses
     external = _externals(service, view)
+
+    def addresses(port: ServicePort) -> Iterable[Address]:
+        return (*internal, *(a for a in external if not _taken(service, a, port, view)))
+
+    here = [t for t in found if t.vpc in ("", vpc)]
+    yield from balanced(service_name(service.metadata), service.spec.ports, addresses, here, service.affinity)
+
+
+def balanced(
+    name: str, ports: Iterable[ServicePort], addresses: Callable[[ServicePort], Iterable[Address]], here: list[Target], affinity: int
+) -> Iterator[Balancer]:
     for protocol in PROTOCOLS:
-        vips = {}
-        for port in (p for p in service.spec.ports if p.protocol == protocol):
-            internal = () if service.spec.internal_traffic_policy == "Local" else service.cluster_addresses
-            free = (a for a in external if not _taken(service, a, port, view))
-            for vip in (*internal, *free):
-                vips[socket(vip, port.port)] = ",".join(socket(*b) for b in backends(here, port, vip.version))
+        vips = {
+            socket(vip, port.port): ",".join(socket(*b) for b in backends(here, port, vip.version))
+            for port in ports
+            if port.protocol == protocol
+            for vip in addresses(port)
+        }
         if vips:
-            yield Balancer(f"{service_name(service.metadata)}:{protocol.lower()}", protocol.lower(), service.affinity, vips)
+            yield Balancer(f"{name}:{protocol.lower()}", protocol.lower(), affinity, vips)
 
 
 def backends(here: Iterable[Target], port: ServicePort, version: int) -> list[Backend]:
@@ -257,7 +325,7 @@ def _taken(service: Service, where: Address, port: ServicePort, view: View) -> b
 
 def _age(service: Service) -> tuple[str, str, str]:
     meta = service.metadata
-    return meta.creation_timestamp, meta.namespace, meta.name
+    return meta.creation_timestamp or "", meta.namespace, meta.name
 
 
 def _blocks(subnet: Subnet) -> tuple[Network, ...]:

@@ -156,4 +156,4 @@ def overlapping(one: Subnet, other: Subnet) -> bool:
 
 def age(meta: Metadata) -> tuple[str, str]:
     """Orders objects: the older is the one that stays."""
-    return meta.creation_timestamp, meta.name
+    return meta.creation_timestamp or "", meta.name

@@ -151,7 +151,7 @@ _FOREIGN = re.compile(
     re.I,
 )
 _HOST = re.compile(r"https?://([A-Za-z0-9][A-Za-z0-9.-]*)")
-# Hosts that anybody may name (one without a dot is a test's): documentation, names that RFC 2606 and RFC 5737 keep for examples, a cluster's own.
+# Hosts that anybody may name: documentation, examples of RFC 2606 and RFC 5737, a cluster's own. One without a dot is a test's.
 HOSTS = (
     "kubernetes.default.svc.cluster.local", "127.0.0.1", "localhost", "192.0.2.1", "json-schema.org", "www.apache.org",
     "kubernetes.default.svc", "docs.pytest.org", "bford.info",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,25 @@ def test_imports_are_absolute() -> None:
     parts = set(repository.PARTS) - {"tests"}
     found = {p: list(rules.relative_imports(repository.tree(p), parts)) for p in repository.python()}
     assert not faults(found), faults(found)
+
+
+# Started by name, or there for others' tests.
+STARTED = {"ovnloom.core.testing", "ovnloom.cli.main", "ovnloom.agent.main"}
+
+
+def test_no_module_lies_idle() -> None:
+    """Each module of the product is imported by another one: what only its own test uses is deleted."""
+    imported = set()
+    for path in repository.python("core", "plugins", "agent", "cli", "cni", "sandbox"):
+        for node in ast.walk(repository.tree(path)):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                imported |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+            elif isinstance(node, ast.Import):
+                imported |= {alias.name for alias in node.names}
+    modules = {p: "ovnloom." + ".".join(p.with_suffix("").parts) for p in repository.python("core", "agent", "cli", "plugins")}
+    entries = {f"ovnloom.plugins.{name}.{module}" for name in repository.plugins() for module in ("plugin", "agent")}
+    idle = [str(p) for p, name in modules.items() if p.name != "__init__.py" and name not in imported | STARTED | entries]
+    assert not idle, idle
 
 
 def test_no_feature_has_its_name_in_core() -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ovnloom.sandbox import cluster as sandbox
-from ovnloom.sandbox.command import CommandFailed, run
+from ovnloom.sandbox.command import run
 from ovnloom.sandbox.plan import Plan, management, management6, number_of
 from ovnloom.sandbox.ready import until
 
@@ -61,7 +61,7 @@ class Cluster:
     def get(self, kind: str, name: str, namespace: str = "") -> Json:
         return dict(json.loads(self.kubectl("get", kind, name, *_in(namespace), "-o", "json")))
 
-    def list(self, kind: str, namespace: str = "", *more: str) -> list[Json]:
+    def all(self, kind: str, namespace: str = "", *more: str) -> list[Json]:
         return list(json.loads(self.kubectl("get", kind, *_in(namespace), *more, "-o", "json"))["items"])
 
     def exists(self, kind: str, name: str, namespace: str = "") -> bool:
@@ -84,7 +84,7 @@ class Cluster:
         self.create(*pods)
         names = [pod["metadata"]["name"] for pod in pods]
         self.wait("condition=Ready", *(f"pod/{name}" for name in names), namespace=namespace)
-        listed = {pod["metadata"]["name"]: pod for pod in self.list("pod", namespace)}
+        listed = {pod["metadata"]["name"]: pod for pod in self.all("pod", namespace)}
         return [pod_of(listed[name]) for name in names]
 
     def warning(self, namespace: str, name: str, reason: str) -> str:
@@ -93,7 +93,7 @@ class Cluster:
         found: list[str] = []
 
         def seen() -> bool:
-            found[:] = [event["message"] for event in self.list("events", namespace or "default", selector)]
+            found[:] = [event["message"] for event in self.all("events", namespace or "default", selector)]
             return bool(found)
 
         self.eventually(seen, f"Event {reason} of {name}")

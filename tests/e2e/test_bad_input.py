@@ -81,7 +81,7 @@ def warning(cluster: Cluster, namespace: str, name: str) -> str:
 
     def seen() -> bool:
         selector = f"--field-selector=type=Warning,involvedObject.name={name}"
-        events = cluster.list("events", namespace, selector)
+        events = cluster.all("events", namespace, selector)
         found[:] = [event["message"] for event in events if event.get("reportingComponent") == "kube-ovn-controller"]
         return bool(found)
 

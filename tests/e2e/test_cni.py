@@ -23,7 +23,7 @@ ENV = {
 
 
 def agent(cluster: Cluster) -> list[str]:
-    listed = cluster.list("pod", "kube-system", "-l", "app=kube-ovn-cni", "--field-selector=spec.nodeName=node1")
+    listed = cluster.all("pod", "kube-system", "-l", "app=kube-ovn-cni", "--field-selector=spec.nodeName=node1")
     return [f"{pod['metadata']['uid']} {status['restartCount']}" for pod in listed for status in pod["status"]["containerStatuses"]]
 
 
@@ -33,14 +33,24 @@ def error_of(text: str) -> Json:
     return dict(answer)
 
 
-@pytest.mark.parametrize(
-    "body",
-    ["", "garbage", "[]", "null", '{"env": 3, "config": {}}', '{"env": {}, "config": {}}', "[" * 100_000, "\x00\x01", '"' + "x" * 900_000],
-)
-def test_garbage_to_the_socket(cluster: Cluster, body: str) -> None:
+GARBAGE = {
+    "empty": "",
+    "words": "garbage",
+    "array": "[]",
+    "null": "null",
+    "wrong types": '{"env": 3, "config": {}}',
+    "no version": '{"env": {}, "config": {}}',
+    "deep": "[" * 100_000,
+    "controls": "\x01\x02",
+    "long": '"' + "x" * 900_000,
+}
+
+
+@pytest.mark.parametrize("case", GARBAGE)
+def test_garbage_to_the_socket(cluster: Cluster, case: str) -> None:
     before = agent(cluster)
     argv = ("curl", "-sS", "-m", "10", "--unix-socket", SOCKET, "--data-binary", "@-", "http://cni/api/v1/add")
-    assert error_of(cluster.on("node1", *argv, stdin=body))["code"] in (4, 6, 7)
+    assert error_of(cluster.on("node1", *argv, stdin=GARBAGE[case]))["code"] in (4, 6, 7)
     assert agent(cluster) == before
 
 

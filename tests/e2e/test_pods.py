@@ -12,7 +12,7 @@ OwnSubnet = Callable[[], str]
 
 def ips_of(cluster: Cluster, namespace: str) -> dict[str, Json]:
     """The IP objects of the pods of *namespace*, by the pod's name."""
-    return {ip["spec"]["podName"]: ip for ip in cluster.list("ips.kubeovn.io") if ip["spec"].get("namespace") == namespace}
+    return {ip["spec"]["podName"]: ip for ip in cluster.all("ips.kubeovn.io") if ip["spec"].get("namespace") == namespace}
 
 
 def test_sixty_at_once(cluster: Cluster, namespace: str) -> None:

@@ -117,7 +117,7 @@ def test_a_restart_with_nothing_changed_sends_nothing(cluster: Cluster, counted:
 
 def leader(cluster: Cluster) -> str:
     """The identity of the controller that leads now: one of those that run."""
-    names = [pod["metadata"]["name"] for pod in cluster.list("pod", SYSTEM, "-l", f"app={CONTROLLER}")]
+    names = [pod["metadata"]["name"] for pod in cluster.all("pod", SYSTEM, "-l", f"app={CONTROLLER}")]
     found: list[str] = []
 
     def elected() -> bool:

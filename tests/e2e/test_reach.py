@@ -31,7 +31,7 @@ def scene(cluster: Cluster) -> Iterator[Scene]:
     cluster.create(namespace_spec(NAMESPACE), service("beside"), service("away", NODE_PORT))
     places = {"here": "node1", "beside": "node1", "away": cluster.plan.nodes[-1]}
     pods = cluster.run_pods(NAMESPACE, *(pod_spec(NAMESPACE, name, node=node, image=AGNHOST) for name, node in places.items()))
-    found = {s["metadata"]["name"]: s["spec"]["clusterIPs"] for s in cluster.list("service", NAMESPACE)}
+    found = {s["metadata"]["name"]: s["spec"]["clusterIPs"] for s in cluster.all("service", NAMESPACE)}
     services = {name: {"6" if ":" in address else "4": address for address in addresses} for name, addresses in found.items()}
     yield Scene({pod.name: pod for pod in pods}, services)
     cluster.delete("namespace", NAMESPACE, wait=False)

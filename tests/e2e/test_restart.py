@@ -61,12 +61,12 @@ def pods(cluster: Cluster) -> Iterator[tuple[Pod, Pod]]:
 def replace_pods(cluster: Cluster, label: str, node: str = "") -> None:
     """Deletes the pods of a part, on one node or everywhere, and waits until the part is whole again with others."""
     selector = ["-l", f"app={label}", *([f"--field-selector=spec.nodeName={node}"] if node else [])]
-    old = {pod["metadata"]["uid"] for pod in cluster.list("pod", SYSTEM, *selector)}
+    old = {pod["metadata"]["uid"] for pod in cluster.all("pod", SYSTEM, *selector)}
     assert old
     cluster.kubectl("-n", SYSTEM, "delete", "pod", *selector, "--wait=true")
 
     def others() -> bool:
-        present = cluster.list("pod", SYSTEM, *selector)
+        present = cluster.all("pod", SYSTEM, *selector)
         ready = [pod for pod in present if any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", ()))]
         return len(ready) == len(old) and not old & {pod["metadata"]["uid"] for pod in present}
 

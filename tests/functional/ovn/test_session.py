@@ -15,7 +15,7 @@ from ovnloom.core.ovn.rows import Before, Row
 from ovnloom.core.ovn.schema import row_uuid
 from ovnloom.core.ovn.session import Session, Status
 from tests.functional.ovn.conftest import Open
-from tests.functional.ovn.words import ROUTER, SWITCH, commit, content, done, make, port, port_uuid, unit, with_switch
+from tests.functional.ovn.words import ROUTER, SWITCH, commit, content, done, make, port, port_uuid, until, with_switch
 from tests.functional.ovn_server import Ovn
 
 pytestmark = pytest.mark.ovn
@@ -170,12 +170,15 @@ async def test_ten_thousand_ports(nb: Ovn, connect: Open, session: Session) -> N
     gc.collect()
 
 
-async def test_a_cancelled_caller_leaves_the_session_usable(session: Session) -> None:
+async def test_a_cancelled_callers_answer_goes_to_nobody_else(nb: Ovn, session: Session) -> None:
     await with_switch(session)
-    tasks = [asyncio.create_task(session.commit([unit("x", *port(f"p{n}"))])) for n in range(20)]
-    await asyncio.sleep(0)
-    for task in tasks[::2]:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    await done(session, *port("last"))
-    assert session.replica.by_key(RowKey("Logical_Switch_Port", "p1")) == port_uuid("p1")
+    nb.freeze("nb")
+    gone = asyncio.create_task(commit(session, *port("p")))
+    await until(lambda: session.requests == 2)
+    gone.cancel()
+    other = asyncio.create_task(commit(session, *port("q", tag=70_000)))
+    await asyncio.sleep(0.1)
+    nb.thaw("nb")
+    assert (await other).outcome is Outcome.REJECTED
+    assert gone.cancelled()
+    assert session.replica.by_key(RowKey("Logical_Switch_Port", "p")) == port_uuid("p")
