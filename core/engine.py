@@ -26,7 +26,6 @@ from ovnloom.core.kube.kinds import NAMESPACES, PODS, SUBNETS
 from ovnloom.core.kube.objects import Key, Kind, Object, kind_id
 from ovnloom.core.ovn.batcher import Outcome as Commit
 from ovnloom.core.ovn.batcher import UnitResult
-from ovnloom.core.ovn.ops import Mutate, Unit, Update
 from ovnloom.core.sets import SETS, Sets
 from ovnloom.core.view import Readers, Stale, View, touched
 
@@ -63,7 +62,6 @@ class Engine:
         self.swept = False
         self._sweeping = False
         self._adopted = True
-        self._replica: Replica | None = None
 
     # what happened
 
@@ -123,7 +121,7 @@ class Engine:
 
     def step(self, replica: Replica, limit: int = 500) -> Batch:
         """Renders up to *limit* objects and says what has to change for them."""
-        self._replica, batch = replica, Batch()
+        batch = Batch()
         while len(batch.rendered) < limit and (key := self._next()):
             self._render(key, batch)
         self.books.settle(lambda key: key in self._dirty[self._rank[key.kind]])
@@ -143,7 +141,7 @@ class Engine:
         failures = list(batch.failures)
         for unit, result in zip(batch.units, results, strict=True):
             key, spots = unit.key, batch.spots[unit.key]
-            if result.outcome is Commit.COMMITTED and self._reached(unit):
+            if result.outcome is Commit.COMMITTED:
                 self._attempts.pop(key, None)
                 self._settled(key, spots)
                 continue
@@ -157,10 +155,6 @@ class Engine:
             if not self._unsettled.get(key):
                 self.publisher.release(key)
         return self.publisher.writes(), failures
-
-    def _reached(self, unit: Unit) -> bool:
-        """Whether the rows that *unit* changed are there: a change of a row that was refused beside it reaches nothing, and is no error."""
-        return self._replica is None or all(self._replica.get(op.table, op.uuid) for op in unit.ops if isinstance(op, Mutate | Update))
 
     def retry(self, key: Key) -> None:
         """The time that a failure asked for has passed."""

@@ -88,7 +88,9 @@ def load(group: str, config: Config) -> PluginSet:
     def broken(_manager: object, entry: EntryPoint, error: BaseException) -> None:
         problems.append(f"plugins: {entry.name} ({entry.value}) cannot be imported: {type(error).__name__}: {error}")
 
-    manager = NamedExtensionManager(group, wanted, name_order=True, on_load_failure_callback=broken, on_missing_entrypoints_callback=lambda names: None)
+    # who is missing was said above
+    handlers = {"on_load_failure_callback": broken, "on_missing_entrypoints_callback": lambda names: None}
+    manager = NamedExtensionManager(group, wanted, name_order=True, **handlers)
     plugins = []
     earlier: set[str] = set()
     for extension in manager:

@@ -1,8 +1,8 @@
 """Selector sets: the pods that a selector means, as OVN's address sets and port groups. One set for each distinct selector, whoever asks.
 
 Members are kept current here, so who asks never renders again because a pod came or went. A pod meets only the selectors
-that are found under its namespace and one of its labels: thousands that cannot mean it cost it nothing. What a pod is a
-member of is said in the pod's own name and so committed together with its port.
+that are found under its namespace (or a label of that) and one of its labels: thousands that cannot mean it cost it nothing.
+What a pod is a member of is said in the pod's own name and so committed together with its port.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 SETS = "sets"  # the kind of the objects in whose name the sets themselves exist, and the voice of members
 EVERYWHERE = "*"
+NAMESPACE_NAME = "kubernetes.io/metadata.name"  # the label that tells namespaces apart
 
 Say = Callable[[Key, str, tuple[Contribution, ...]], None]
 
@@ -79,17 +80,18 @@ class Sets:
         before = self._asked.pop(reader, ())
         if asked:
             self._asked[reader] = tuple(asked)
-        for one in asked:
-            if one not in self._readers:
-                self._readers[one] = {}
-                self._begin(one)
-            self._readers[one][reader] = None
+        # ends come first: a set with a name of its own may be asked for by another selector under the same name
         for one in before:
             if one not in asked and one in self._readers:
                 self._readers[one].pop(reader, None)
                 if not self._readers[one]:
                     del self._readers[one]
                     self._end(one)
+        for one in asked:
+            if one not in self._readers:
+                self._readers[one] = {}
+                self._begin(one)
+            self._readers[one][reader] = None
 
     def numbers(self, one: Wanted) -> list[int]:
         """The numbers that pods meant by *one* give the named port. Known before anybody has asked, too."""
@@ -130,7 +132,7 @@ class Sets:
             self._found[place][one] = None
         if not one.port[0]:
             self._say(Key(SETS, one.table, one.base), SETS, tuple(_rows(one, 0)))
-        for pod, _ in list(self._candidates(one)):
+        for pod in [pod for pod, labels in self._candidates(one) if self._number(one, pod, labels) is not None]:
             self.place(Key(kind_id(PODS), pod.metadata.namespace, pod.metadata.name))
 
     def _end(self, one: Wanted) -> None:
@@ -158,7 +160,8 @@ class Sets:
 
     def _meeting(self, pod: Pod) -> Iterator[Wanted]:
         """Sets that may mean *pod*, each once."""
-        for scope in (pod.metadata.namespace, EVERYWHERE):
+        namespace = pod.metadata.namespace
+        for scope in (namespace, EVERYWHERE, *(f"{label}={value}" for label, value in self._labels(namespace).items())):
             yield from self._found.get((scope, ""), ())
             for label, value in pod.metadata.labels.items():
                 yield from self._found.get((scope, f"{label}={value}"), ())
@@ -212,16 +215,20 @@ def _members(one: Wanted, number: int, lease: Lease) -> Iterator[Member]:
 
 
 def _places(one: Wanted) -> Iterable[tuple[str, str]]:
-    """Where a pod that *one* means must look: in its namespace or everywhere, under one label that it must have."""
-    scope = EVERYWHERE if one.namespaces else one.namespace
-    selector = _decoded(one.pods)
+    """Where a pod that *one* means must look: in its namespace, under a label of that, or everywhere, and under one label that it must have."""
+    scopes = _necessary(_decoded(one.namespaces), EVERYWHERE) if one.namespaces else [one.namespace]
+    return [(scope, label) for scope in scopes for label in _necessary(_decoded(one.pods), "")]
+
+
+def _necessary(selector: Mapping[str, Any], otherwise: str) -> list[str]:
+    """Labels, ``key=value``, of which whoever is selected has one; *otherwise*, if the selector names none."""
     if labels := selector.get("matchLabels"):
-        label = min(labels)
-        return [(scope, f"{label}={labels[label]}")]
+        label = NAMESPACE_NAME if NAMESPACE_NAME in labels else min(labels)
+        return [f"{label}={labels[label]}"]
     for expression in selector.get("matchExpressions") or ():
         if expression.get("operator") == "In":
-            return [(scope, f"{expression['key']}={value}") for value in dict.fromkeys(expression.get("values") or ())]
-    return [(scope, "")]
+            return [f"{expression['key']}={value}" for value in dict.fromkeys(expression.get("values") or ())]
+    return [otherwise]
 
 
 _CACHE: dict[str, Mapping[str, Any]] = {}

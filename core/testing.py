@@ -1,4 +1,4 @@
-"""For tests of plugins: objects in, rows and writes out. Nothing is started, nothing is mocked: engine, caches, IPAM and replica are the real ones.
+"""For tests of plugins: objects in, rows and writes out. Nothing is started; engine, caches, IPAM and replica are the real ones.
 
 world = World(VpcPlugin, SubnetPlugin)
 world.apply(yaml_text)

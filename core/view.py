@@ -137,9 +137,19 @@ class View:
         """
         return self._ask(sets.wanted("Address_Set", namespace, namespaces, pods))[0]
 
-    def port_group(self, *, namespace: str, pods: Mapping[str, Any] | None = None, name: str = "") -> str:
-        """The name of the group of the ports of the pods that are meant; *name*, if the group is to be called so."""
-        return self._ask(sets.wanted("Port_Group", namespace, None, pods, name=name))[0]
+    def port_group(
+        self,
+        *,
+        namespace: str = "",
+        namespaces: Mapping[str, Any] | None = None,
+        pods: Mapping[str, Any] | None = None,
+        name: str = "",
+    ) -> str:
+        """The name of the group of the ports of the pods that are meant, as ``address_set`` means them.
+
+        *name*, if the group is to be called so: then nobody else may ask for one of this name.
+        """
+        return self._ask(sets.wanted("Port_Group", namespace, namespaces, pods, name=name))[0]
 
     def numbered_sets(
         self,

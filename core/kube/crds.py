@@ -45,7 +45,10 @@ async def missing(client: Client, kinds: Iterable[Kind[Any]]) -> list[str]:
 
 
 async def check(client: Client, kinds: Iterable[Kind[Any]]) -> None:
-    """Raises ``ConfigError`` that names every missing kind and the command that installs them; ``ApiError`` as ``missing`` does."""
-    lacking = await missing(client, kinds)
+    """Raises ``ConfigError`` that names every missing kind and the command that installs them; ``ApiError`` as ``missing`` does.
+
+    Optional kinds are not asked for.
+    """
+    lacking = await missing(client, (kind for kind in kinds if not kind.optional))
     if lacking:
         raise ConfigError([*(f"the API server does not serve {name}" for name in lacking), INSTALL])

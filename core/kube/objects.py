@@ -48,7 +48,8 @@ class Kind(Generic[T]):
     """A resource that is watched. *struct* says which fields are kept.
 
     *indexes* name ways to look objects up (``view.select``): a function from the object to the values it is found under.
-    Two plugins that ask for one kind must ask for the same struct; their indexes are united.
+    Two plugins that ask for one kind must ask for the same struct; their indexes are united. An *optional* kind may be missing
+    in a cluster: until it is served there is no object of it.
     """
 
     group: str
@@ -59,6 +60,7 @@ class Kind(Generic[T]):
     namespaced: bool = True
     indexes: Mapping[str, Callable[[T], Iterable[str]]] = field(default_factory=dict, compare=False)
     field_selector: str = ""
+    optional: bool = False
 
     @property
     def api_version(self) -> str:

@@ -56,7 +56,7 @@ class Reflector(Generic[T]):
         self._log = log.bind(kind=kind_id(cache.kind))
 
     async def synced(self) -> None:
-        """Returns once the cache holds a complete list."""
+        """Returns once the cache holds a complete list, or the API server says that it does not serve the kind and need not."""
         await self._synced.wait()
 
     async def refresh(self) -> None:
@@ -122,6 +122,8 @@ class Reflector(Generic[T]):
             except ApiError as caught:
                 error = caught
                 list_first = list_first or error.gone or error.not_found
+                if error.not_found and self._kind.optional:
+                    self._synced.set()
             if clock() - began >= CALM or self._cache.resource_version > known:
                 failures = 0  # it lasted, or it brought something
             self._tell(error)
@@ -137,7 +139,8 @@ class Reflector(Generic[T]):
             self._log.warning("watch.failed", reason=str(error))
         elif not self._absent:
             self._absent = True
-            self._log.warning("kind.absent", reason="the API server does not serve it (yet); asking again until it does")
+            say = self._log.info if self._kind.optional else self._log.warning
+            say("kind.absent", reason="the API server does not serve it (yet); asking again until it does")
 
     async def _watch(self) -> None:
         opened = self._cache.resource_version

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol
@@ -12,8 +11,6 @@ from ovnloom.core.ovn.apply import encode
 from ovnloom.core.ovn.columns import BadValue, Schema
 from ovnloom.core.ovn.connection import Answer, Status
 from ovnloom.core.ovn.ops import Insert, Mutate, Ref, Unit, Update
-
-WINDOW = 0.005  # seconds
 
 
 class Outcome(Enum):
@@ -135,45 +132,3 @@ def _needed(unit: Unit) -> set[str]:
 def _refs(value: object) -> set[str]:
     elements = value if isinstance(value, tuple | frozenset | set) else (value,)
     return {element.uuid for element in elements if isinstance(element, Ref)}
-
-
-class GroupCommit:
-    """Gathers what many ask for: an idle one sends at once; what comes while a batch is under way, or within *window*
-    seconds after one, is the next batch."""
-
-    def __init__(self, send: Callable[[Sequence[Unit]], Awaitable[list[UnitResult]]], window: float = WINDOW) -> None:
-        self._send, self._window = send, window
-        self._waiting: list[tuple[Unit, asyncio.Future[UnitResult]]] = []
-        self._task: asyncio.Task[None] | None = None
-        self._last = float("-inf")
-
-    async def submit(self, units: Sequence[Unit]) -> list[UnitResult]:
-        """Raises what *send* raises."""
-        loop = asyncio.get_running_loop()
-        asked = [(unit, loop.create_future()) for unit in units]
-        self._waiting += asked
-        if self._task is None and asked:
-            self._task = loop.create_task(self._run())
-        return list(await asyncio.gather(*(future for _, future in asked)))
-
-    async def _run(self) -> None:
-        clock = asyncio.get_running_loop().time
-        try:
-            while self._waiting:
-                if clock() - self._last < self._window:
-                    await asyncio.sleep(self._window)
-                batch, self._waiting = self._waiting, []
-                await self._answer(batch)
-                self._last = clock()
-        finally:
-            self._task = None
-
-    async def _answer(self, batch: list[tuple[Unit, asyncio.Future[UnitResult]]]) -> None:
-        (answer,) = await asyncio.gather(self._send([unit for unit, _ in batch]), return_exceptions=True)
-        for place, (_, future) in enumerate(batch):
-            if future.done():
-                continue
-            if isinstance(answer, BaseException):
-                future.set_exception(answer)
-            else:
-                future.set_result(answer[place])

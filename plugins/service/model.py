@@ -227,7 +227,7 @@ def rule_targets(rule: SwitchLbRule, view: View) -> list[Target]:
 
 
 def check_port(rule: str, subnet: str) -> str:
-    """The name of the lease from whose address the backends in *subnet* are asked for their health. No pod's or node's port is called so."""
+    """The lease from whose address backends in *subnet* are asked for their health. No pod's or node's port is called so."""
     return f"slr-{sha256(f'{rule}/{subnet}'.encode()).hexdigest()[:16]}"
 
 

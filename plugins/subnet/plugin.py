@@ -18,7 +18,7 @@ from ovnloom.core.status import condition
 from ovnloom.core.view import View
 from ovnloom.plugins.subnet import model, rows
 from ovnloom.plugins.subnet.settings import SubnetConfig
-from ovnloom.plugins.subnet.validate import problems
+from ovnloom.plugins.subnet.validate import problems, unsupported
 
 TO_SUBNETS = register(Band("Logical_Router_Policy", "to-subnets", 31000, "subnet"))
 
@@ -35,7 +35,7 @@ class SubnetPlugin(Plugin):
     def validate(self, obj: Object, view: View) -> Iterable[str]:
         if not isinstance(obj, Subnet):
             return
-        found = problems(obj, service_host=self.api_server, default_vpc=self.cluster.router)
+        found = [*problems(obj, service_host=self.api_server, default_vpc=self.cluster.router), *unsupported(obj.spec)]
         yield from found
         for other in () if found else view.select(SUBNETS, "vpc", obj.spec.vpc or self.cluster.router):
             if model.age(other.metadata) < model.age(obj.metadata) and model.overlapping(obj, other):

@@ -42,6 +42,25 @@ def problems(subnet: Subnet, *, service_host: str, default_vpc: str) -> list[str
     return found
 
 
+def unsupported(spec: SubnetSpec) -> Iterator[str]:
+    """Fields that mean something in Kube-OVN and nothing here yet: refused, because ``private`` that is ignored is open."""
+    asked = {
+        "gatewayType": spec.gateway_type == "centralized",
+        "vlan": bool(spec.vlan),
+        "provider": spec.provider not in ("", "ovn"),
+        "private": spec.private,
+        "allowSubnets": bool(spec.allow_subnets),
+        "vips": bool(spec.vips),
+        "externalEgressGateway": bool(spec.external_egress_gateway),
+        "natOutgoingPolicyRules": bool(spec.nat_outgoing_policy_rules),
+        "logicalGateway": spec.logical_gateway,
+        "u2oInterconnection": spec.u2o_interconnection,
+    }
+    for field in (field for field, given in asked.items() if given):
+        value = "centralized is" if field == "gatewayType" else ""
+        yield f"spec.{field}: {value or 'is'} not supported by this version; leave it out"
+
+
 def _words(spec: SubnetSpec) -> Iterator[str]:
     if spec.gateway_type not in GATEWAY_TYPES:
         yield f"spec.gatewayType: {shown(spec.gateway_type)} is unknown; choose distributed or centralized"

@@ -1,6 +1,6 @@
 """A node for tests: a network namespace with a real ovsdb-server and a real userspace ovs-vswitchd in it.
 
-Programs come from PATH, or from the Debian 13 root folder that the sandbox makes (``$OVNLOOM_CACHE/ovnroot``).
+Programs come from PATH, or from the Debian 13 root folder that the sandbox makes (``$OVNLOOM_CACHE/roots/product``).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def root_folder() -> Path | None:
     """Where OVS is installed, or ``None``."""
     if shutil.which("ovs-vswitchd") and Path("/", SCHEMA).exists():
         return Path("/")
-    cache = Path(os.environ.get("OVNLOOM_CACHE") or Path.home() / ".cache/ovnloom") / "ovnroot"
+    cache = Path(os.environ.get("OVNLOOM_CACHE") or Path.home() / ".cache/ovnloom") / "roots/product"
     return cache if (cache / SCHEMA).exists() else None
 
 

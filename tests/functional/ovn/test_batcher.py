@@ -109,6 +109,15 @@ async def test_a_change_of_a_row_that_is_gone_is_not_called_done(session: Sessio
     assert gone.outcome is OK
 
 
+async def test_a_child_may_be_named_before_its_parent(session: Session) -> None:
+    """The server goes through a transaction in order: a change must not meet a row that a later operation makes."""
+    policy = {"priority": 1, "match": "ip4", "action": "allow"}
+    child = unit("child", *make("Logical_Router_Policy", policy, Slot(RowKey("Logical_Router", "r"), "policies")))
+    results = await session.commit([child, unit("parent", *make("Logical_Router", {"name": "r"}))])
+    assert [result.outcome for result in results] == [OK, OK] and session.requests == 1
+    assert session.replica.by_key(RowKey("Logical_Router_Policy", "r|1|ip4"))
+
+
 async def test_many_culprits(session: Session) -> None:
     await with_switch(session)
     wrong = {3, 4, 17, 30}

@@ -63,3 +63,38 @@ async def test_another_vpc_does_not_meet_it(bridge: Bridge) -> None:
     await bridge.apply(service(namespace="far"), piece(endpoint(bridge.address("f", "far"), "f"), namespace="far"))
     assert "10.96.0.10" in bridge.ovn.sbctl("lflow-list", "far")
     assert "10.96.0.10" not in bridge.ovn.sbctl("lflow-list", "ovn-default")
+
+
+async def test_both_families(bridge: Bridge) -> None:
+    subnet = {
+        "apiVersion": "kubeovn.io/v1", "kind": "Subnet", "metadata": {"name": "dual"},
+        "spec": {"cidrBlock": "10.60.0.0/24,fd60::/64", "namespaces": ["default"]},
+    }  # fmt: skip
+    await bridge.apply(subnet, pod("a"), pod("b"))
+    six = bridge.address("b").split(",")[1]
+    await bridge.apply(service(clusterIP="fd00:96::10"), piece(endpoint(six, "b")))
+    assert f"ct_lb_mark(backends=[{six}]:8080)" in bridge.packet("a", "fd00:96::10", 80)
+    assert 'output to "b.default"' in bridge.packet("a", "fd00:96::10", 80, "tcp", f"--lb-dst=[{six}]:8080")
+    await bridge.apply(piece(endpoint(six, "b", ready=False)))
+    assert "tcp_reset" in bridge.packet("a", "fd00:96::10", 80)
+
+
+async def test_a_rule_is_balanced_and_its_backends_are_watched(bridge: Bridge) -> None:
+    await bridge.apply(pod("a"), pod("b"))
+    b = bridge.address("b")
+    ports = [{"name": "http", "port": 80, "targetPort": 8080, "protocol": "TCP"}]
+    rule = {
+        "apiVersion": "kubeovn.io/v1", "kind": "SwitchLBRule", "metadata": {"name": "front"},
+        "spec": {"vip": "10.0.0.5", "namespace": "default", "selector": ["app:web"], "ports": ports},
+    }  # fmt: skip
+    await bridge.apply(rule, piece(endpoint(b, "b"), of="slr-front", ports=[{"name": "http", "protocol": "TCP", "port": 8080}]))
+    assert 'output to "b.default"' in bridge.packet("a", "10.0.0.5", 80, "tcp", f"--lb-dst={b}:8080")
+    watched = bridge.ovn.sbctl("--bare", "--columns=ip,port,logical_port,src_ip,protocol", "list", "Service_Monitor").split()
+    [probes] = [row["ip_port_mappings"][b] for row in bridge.world.rows("Load_Balancer").values()]
+    assert watched == [b, "8080", "b.default", probes.partition(":")[2], "tcp"]
+    # an endpoint that does not answer gets nothing more, and the last one's end is told at once
+    bridge.ovn.sbctl(
+        "set", "Service_Monitor", bridge.ovn.sbctl("--bare", "--columns=_uuid", "list", "Service_Monitor").strip(), "status=offline"
+    )
+    bridge.ovn.nbctl("--wait=sb", "sync")
+    assert "tcp_reset" in bridge.packet("a", "10.0.0.5", 80)
