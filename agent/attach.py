@@ -16,10 +16,11 @@ import structlog
 from ovnloom.agent import netns, nic, ovs, result
 from ovnloom.agent.host import Host
 from ovnloom.agent.nic import Nic, host_end
-from ovnloom.agent.request import DIFFERS, ENVIRONMENT, FAILED, NOT_AVAILABLE, TRY_AGAIN, UNKNOWN_CONTAINER, CniError, Request, shown
+from ovnloom.agent.request import DIFFERS, ENVIRONMENT, FAILED, NOT_AVAILABLE, TRY_AGAIN, UNKNOWN_CONTAINER, CniError, Request
 from ovnloom.agent.signal import Signal
 from ovnloom.agent.undo import Undo
 from ovnloom.core.desired.host import BRIDGE
+from ovnloom.core.errors import shown
 from ovnloom.core.kube.cache import Cache
 from ovnloom.core.kube.kinds import Pod, Subnet
 from ovnloom.core.names import ALLOCATED, CIDR, GATEWAY, IP_ADDRESS, LOGICAL_SWITCH, MAC_ADDRESS, ROUTED, VENDOR, pod_port

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import msgspec
 
+from ovnloom.core.errors import shown
+
 VERSIONS = ("0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")
 NEWEST_FOR_ERRORS = "1.0.0"  # of an error whose request named no version
 
@@ -97,11 +99,6 @@ class Request:
 
 VERBS = ("add", "del", "check", "gc", "status")
 _decoder = msgspec.json.Decoder(_Body)
-
-
-def shown(text: str) -> str:
-    """A stranger's text, fit for a sentence."""
-    return repr(text[:60]) + ("…" if len(text) > 60 else "")
 
 
 def parse(verb: str, body: bytes) -> Request:

@@ -48,10 +48,9 @@ def controller(
     log_level: LogLevel = "info",
 ) -> None:
     """kube-ovn-controller: makes the northbound database follow the Kubernetes API."""
-    from ovnloom.core.ovn.remote import Tls
-
     from ovnloom.core import plugins
     from ovnloom.core.controller import Controller, Options
+    from ovnloom.core.ovn.remote import Tls
 
     settings = _settings(config, log_level)
     enabled = plugins.load(plugins.CONTROLLER, settings)

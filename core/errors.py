@@ -7,6 +7,11 @@
 from __future__ import annotations
 
 
+def shown(text: str) -> str:
+    """Text of a stranger, fit for a sentence: quoted, cut, without control characters."""
+    return repr(text[:60]) + ("…" if len(text) > 60 else "")
+
+
 class Invalid(Exception):
     """A sentence for the author of an object: what is wrong, in which field, and what would be right."""
 

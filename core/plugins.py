@@ -22,10 +22,16 @@ class NoSettings(Settings):
 
 
 class Plugin:
-    """Base of plugins. *requires* must be enabled too, and earlier. Without a *critical* one's word an object is not published."""
+    """Base of plugins. *requires* must be enabled too, and earlier. Without a *critical* one's word an object is not published.
+
+    *serves* names fields of other plugins' kinds that this one gives their meaning, as ``Subnet.spec.private``; *served* are
+    those of all that are enabled: whose kind it is refuses the rest instead of ignoring them.
+    """
 
     name: str = ""
     requires: tuple[str, ...] = ()
+    serves: tuple[str, ...] = ()
+    served: frozenset[str] = frozenset()
     critical: bool = False
     config_class: type[Settings] = NoSettings
 
@@ -47,9 +53,11 @@ class PluginSet:
 
     def __init__(self, plugins: Iterable[Plugin], hooks: type = ControllerHooks) -> None:
         self.plugins = tuple(plugins)
+        served = frozenset(field for plugin in self.plugins for field in plugin.serves)
         registry = pluggy.PluginManager(PROJECT)
         registry.add_hookspecs(hooks)
         for plugin in self.plugins:
+            plugin.served = served
             registry.register(plugin, name=plugin.name)
         registry.check_pending()
         order = {id(plugin): index for index, plugin in enumerate(self.plugins)}

@@ -215,7 +215,7 @@ def _members(one: Wanted, number: int, lease: Lease) -> Iterator[Member]:
 
 
 def _places(one: Wanted) -> Iterable[tuple[str, str]]:
-    """Where a pod that *one* means must look: in its namespace, under a label of that, or everywhere, and under one label that it must have."""
+    """Where a pod that *one* means must look: its namespace, a label of that, or everywhere; and there, under one label that it has."""
     scopes = _necessary(_decoded(one.namespaces), EVERYWHERE) if one.namespaces else [one.namespace]
     return [(scope, label) for scope in scopes for label in _necessary(_decoded(one.pods), "")]
 

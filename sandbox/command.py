@@ -96,3 +96,8 @@ def start(argv: Sequence[Word], log: Path) -> int:
 def enclosed(argv: Sequence[Word]) -> list[str]:
     """*argv* in a pid and mount namespace of its own: when it, or we, are killed, every process below it ends too."""
     return ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--", *(str(word) for word in argv)]
+
+
+def remove_tree(folder: Path) -> None:
+    """Removes *folder* without crossing into another file system; several times faster than Python's own on many small files."""
+    run(["rm", "-rf", "--one-file-system", "--", folder], check=False)

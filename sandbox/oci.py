@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -146,3 +147,39 @@ class Layout:
         assert manifest.path
         content = json.loads(manifest.path.read_text())
         return manifest, self.blob(content["config"]["digest"]), [self.blob(layer["digest"]) for layer in content["layers"]]
+
+    def replace_last_layer(self, layer: Blob) -> None:
+        """Makes the image one with *layer*, an uncompressed tar, in the place of its last layer."""
+        manifest, config, _ = self.parts()
+        described = json.loads(self.read(config))
+        described["rootfs"]["diff_ids"][-1] = f"sha256:{layer.digest}"
+        changed = json.loads(self.read(manifest))
+        new_config = json_blob(described)
+        changed["config"] |= {"digest": f"sha256:{new_config.digest}", "size": new_config.size}
+        changed["layers"][-1] = _descriptor(layer, LAYER)
+        new_manifest = json_blob(changed)
+        for blob in (layer, new_config, new_manifest):
+            self.write(blob)
+        index = json.loads((self.folder / "index.json").read_text())
+        index["manifests"][0] |= {"digest": f"sha256:{new_manifest.digest}", "size": new_manifest.size}
+        fresh = self.folder / "index.json.part"
+        fresh.write_text(json.dumps(index))
+        fresh.replace(self.folder / "index.json")
+
+    def read(self, blob: Blob) -> bytes:
+        return (self.folder / "blobs" / "sha256" / blob.digest).read_bytes()
+
+    def write(self, blob: Blob) -> None:
+        target = self.folder / "blobs" / "sha256" / blob.digest
+        if blob.path:
+            shutil.copyfile(blob.path, target)
+        else:
+            target.write_bytes(blob.content)
+
+    def prune(self) -> None:
+        """Removes the blobs that are not of the image."""
+        manifest, config, layers = self.parts()
+        keep = {blob.digest for blob in (manifest, config, *layers)}
+        for file in (self.folder / "blobs" / "sha256").iterdir():
+            if file.name not in keep:
+                file.unlink()

@@ -12,7 +12,7 @@ import shutil
 from pathlib import Path
 
 from ovnloom.sandbox import container, images, product, teardown
-from ovnloom.sandbox.command import succeeds
+from ovnloom.sandbox.command import remove_tree, succeeds
 from ovnloom.sandbox.container import Machine
 from ovnloom.sandbox.paths import Cache, key_of, point
 from ovnloom.sandbox.plan import Plan
@@ -62,7 +62,7 @@ def fill(machine: Machine, folder: Path, made: product.Product | None) -> None:
         until(lambda: succeeds(["runc", "exec", machine.container, "ctr", "version"], timeout=5), "containerd of the image store", 60)
         archives = [images.support_archive(machine.plan.cache, image) for image in images.support_images()]
         if made:
-            archives.append(machine.plan.cache.images / "product" / made.full)
+            archives.append(product.full_archive(machine.plan.cache, made))
         for archive in archives:
             import_archive(machine, archive)
         if made:
@@ -98,8 +98,8 @@ def load_newer(machine: Machine) -> bool:
     present = memo.read_text() if memo.exists() else ""
     if made is None or present == stamp(made):
         return False
-    archive = made.thin if present.split(" ")[0] == made.below else made.full
-    import_archive(machine, machine.plan.cache.images / "product" / archive)
+    archive = product.thin_archive if present.split(" ")[0] == made.below else product.full_archive
+    import_archive(machine, archive(machine.plan.cache, made))
     memo.write_text(stamp(made))
     return True
 
@@ -125,7 +125,7 @@ def remove_unused(cache: Cache, keep: Path) -> None:
     used = {keep.resolve(), *(link.resolve() for link in cache.beds.glob("*/store"))}
     for old in cache.store.iterdir():
         if not old.is_symlink() and old.resolve() not in used:
-            shutil.rmtree(old, ignore_errors=True)
+            remove_tree(old)
 
 
 def stand_on(plan: Plan) -> None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from ovnloom.sandbox.command import run, succeeds
+from ovnloom.sandbox.command import remove_tree, run, succeeds
 from ovnloom.sandbox.plan import Plan
 from ovnloom.sandbox.ready import TooLate, until
 
@@ -145,7 +144,7 @@ def down(plan: Plan) -> Remains:
     unmount_all(plan)
     remove_cgroups(plan)
     if not our_mounts(plan):  # never remove through a mount
-        shutil.rmtree(plan.folder, ignore_errors=True)
+        remove_tree(plan.folder)
     return remains(plan)
 
 
@@ -162,4 +161,4 @@ def down_node(plan: Plan, node: str) -> None:
                 Path(place).rmdir()
     if node != "node1":
         succeeds(["ip", "netns", "del", plan.space(node)])
-    shutil.rmtree(folder, ignore_errors=True)
+    remove_tree(folder)

@@ -89,6 +89,13 @@ class U2oFeatures(msgspec.Struct, rename="camel"):
     overlay_only_routing: bool = False
 
 
+class SubnetAcl(msgspec.Struct, rename="camel", frozen=True):
+    direction: str = ""
+    priority: int = 0
+    match: str = ""
+    action: str = ""
+
+
 class SubnetSpec(msgspec.Struct, rename="camel"):
     cidr_block: str = ""
     gateway: str = ""
@@ -109,6 +116,8 @@ class SubnetSpec(msgspec.Struct, rename="camel"):
     mtu: int = 0
     disable_gateway_check: bool = False
     allow_subnets: list[str] = []
+    acls: list[SubnetAcl] = []
+    allow_ew_traffic: bool = msgspec.field(default=False, name="allowEWTraffic")
     vips: list[str] = []
     external_egress_gateway: str = ""
     nat_outgoing_policy_rules: list[NatRule] = []
@@ -162,7 +171,7 @@ SUBNETS = Kind(
     namespaced=False,
     indexes={
         "namespace": _bound_namespaces,
-        "vpc": lambda s: [s.spec.vpc or "ovn-cluster"],
+        "vpc": lambda s: [s.spec.vpc] if s.spec.vpc else [],
         "default": lambda s: ["true"] if s.spec.default else [],
     },
 )

@@ -4,7 +4,7 @@ ClusterNetworkPolicy (v1alpha2). Whatever the kind says, it becomes the same sub
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -117,7 +117,7 @@ class Rule(msgspec.Struct, rename="camel"):
         return self.from_ or self.to
 
     @property
-    def port_entries(self) -> list[AdminPort] | list[Protocol]:
+    def port_entries(self) -> Sequence[AdminPort | Protocol]:
         return self.ports_ or self.protocols
 
     @property
@@ -138,7 +138,7 @@ class AdminPolicy(Object):
 
     spec: AdminSpec = msgspec.field(default_factory=AdminSpec)
 
-    word = ""
+    kind, api_version, word = "", "", ""
     step = 100
     last = 99
 
@@ -148,11 +148,11 @@ class AdminPolicy(Object):
 
 
 class AdminNetworkPolicy(AdminPolicy):
-    word = "anp"
+    kind, api_version, word = "AdminNetworkPolicy", f"{GROUP}/v1alpha1", "anp"
 
 
 class BaselineAdminNetworkPolicy(AdminPolicy):
-    word = "banp"
+    kind, api_version, word = "BaselineAdminNetworkPolicy", f"{GROUP}/v1alpha1", "banp"
 
     @property
     def baseline(self) -> bool:
@@ -160,7 +160,7 @@ class BaselineAdminNetworkPolicy(AdminPolicy):
 
 
 class ClusterNetworkPolicy(AdminPolicy):
-    word = "cnp"
+    kind, api_version, word = "ClusterNetworkPolicy", f"{GROUP}/v1alpha2", "cnp"
     step, last = 25, 1000
 
     @property
@@ -168,19 +168,23 @@ class ClusterNetworkPolicy(AdminPolicy):
         return self.spec.tier == "Baseline"
 
 
-def _precedence(policy: AdminPolicy) -> Iterable[str]:
-    """What of two policies must not be alike."""
-    return [f"{policy.spec.tier}/{policy.spec.priority}"]
+def precedence(policy: AdminPolicy) -> str:
+    """What two policies of a kind must not have in common."""
+    return f"{policy.spec.tier}/{policy.spec.priority}"
 
 
-ANPS: Kind[AdminNetworkPolicy] = Kind(
-    GROUP, "v1alpha1", "adminnetworkpolicies", "AdminNetworkPolicy", AdminNetworkPolicy, False, {"precedence": _precedence}, optional=True
+def _index(policy: AdminPolicy) -> Iterable[str]:
+    return [precedence(policy)]
+
+
+ANPS: Kind[Any] = Kind(
+    GROUP, "v1alpha1", "adminnetworkpolicies", "AdminNetworkPolicy", AdminNetworkPolicy, False, {"precedence": _index}, optional=True
 )
-BANPS: Kind[BaselineAdminNetworkPolicy] = Kind(
+BANPS: Kind[Any] = Kind(
     GROUP, "v1alpha1", "baselineadminnetworkpolicies", "BaselineAdminNetworkPolicy", BaselineAdminNetworkPolicy, False, optional=True
 )
-CNPS: Kind[ClusterNetworkPolicy] = Kind(
-    GROUP, "v1alpha2", "clusternetworkpolicies", "ClusterNetworkPolicy", ClusterNetworkPolicy, False, {"precedence": _precedence}, optional=True
+CNPS: Kind[Any] = Kind(
+    GROUP, "v1alpha2", "clusternetworkpolicies", "ClusterNetworkPolicy", ClusterNetworkPolicy, False, {"precedence": _index}, optional=True
 )
 
 

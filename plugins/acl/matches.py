@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from ovnloom.core.view import View
@@ -32,7 +32,7 @@ DIRECTIONS = {
 
 def peers(direction: Direction, namespace: str, found: Iterable[Peer], view: View) -> Iterator[tuple[str, str]]:
     """(family, match) for the peers of a rule: one for the sets and whole blocks of each family, one for each block with exceptions."""
-    members: dict[str, list[str]] = {"ip4": [], "ip6": []}
+    members = no_members()
     for peer in found:
         if peer.ip_block:
             network = peer.ip_block.network
@@ -45,9 +45,22 @@ def peers(direction: Direction, namespace: str, found: Iterable[Peer], view: Vie
             else:
                 members[family].append(str(network))
         else:
-            name = view.address_set(namespace=namespace, namespaces=peer.namespace_selector, pods=peer.pod_selector)
-            for family, suffix, _ in FAMILIES:
-                members[family].append(f"${name}{suffix}")
+            add_set(members, view.address_set(namespace=namespace, namespaces=peer.namespace_selector, pods=peer.pod_selector))
+    yield from any_of(direction, members)
+
+
+def no_members() -> dict[str, list[str]]:
+    return {family: [] for family, _, _ in FAMILIES}
+
+
+def add_set(members: dict[str, list[str]], name: str) -> None:
+    """*name* is that of an address set of ours, without the family."""
+    for family, suffix, _ in FAMILIES:
+        members[family].append(f"${name}{suffix}")
+
+
+def any_of(direction: Direction, members: Mapping[str, list[str]]) -> Iterator[tuple[str, str]]:
+    """(family, match) where the peer is one of *members*: names of sets, addresses, blocks."""
     for family, elements in members.items():
         if elements:
             yield family, f"{direction.field(family)} == {{{', '.join(dict.fromkeys(elements))}}}"

@@ -13,7 +13,7 @@ from ovnloom.plugins.acl import matches
 from ovnloom.plugins.acl.matches import DIRECTIONS, Direction
 from ovnloom.plugins.acl.model import ENABLE_LOG, ENFORCEMENT, LOG_ACTIONS, LOG_RATE, NetworkPolicy, Rule
 
-TIER = 2
+TIER = 2  # between the administrator's policies (1) and what holds where nobody says anything (3)
 NAME_BYTES = 63  # of ACL.name
 LAX = "(tcp || udp || sctp)"
 # a lax policy leaves address assignment alone: client and server ports of DHCPv4 and DHCPv6, as the policy's pods see them
@@ -27,33 +27,46 @@ def group_name(policy: NetworkPolicy) -> str:
     """``<policy>.<namespace>``, and unlike Kube-OVN's never that of another policy: where letters are folded, a digest tells them apart."""
     meta = policy.metadata
     plain = f"{meta.name}.{meta.namespace}"
-    name = plain if plain[0].isalpha() else f"np{plain}"
-    if "-" not in plain and "." not in meta.name:
-        return name
-    return f"{group(name)}.{sha256(f'{meta.namespace}/{meta.name}'.encode()).hexdigest()[:8]}"
+    if plain[0].isalpha() and "-" not in plain and "." not in meta.name:
+        return plain
+    return digested(plain if plain[0].isalpha() else f"np{plain}", f"{meta.namespace}/{meta.name}")
+
+
+def digested(name: str, whole: str) -> str:
+    """*name* as OVN can have it. What two names may have in common when letters are folded is told apart by a digest of *whole*."""
+    return f"{group(name)}.{sha256(whole.encode()).hexdigest()[:8]}"
 
 
 def policy_rows(policy: NetworkPolicy, view: View, drop: int, allow: int) -> Iterator[Contribution]:
     meta, notes = policy.metadata, policy.metadata.annotations
     name = view.port_group(namespace=meta.namespace, pods=policy.spec.pod_selector, name=group_name(policy))
     yield Extend(RowKey("Port_Group", name), "external_ids", {"np": f"{meta.namespace}/{meta.name}"})
-    lax = notes.get(ENFORCEMENT) == "lax"
+    lax, stateful = notes.get(ENFORCEMENT) == "lax", False
     for which, rules in policy.directions():
         direction = DIRECTIONS[which]
         side = f"{direction.side} == @{name}"
         log = _logging(notes, "drop", name, direction, always=True)
         yield from _meter(notes, log)
-        yield _acl(name, direction, drop, f"{side} && {LAX if lax else 'ip'}", "drop", f"{meta.namespace}/{meta.name}", log)
+        yield acl(name, direction, TIER, drop, f"{side} && {LAX if lax else 'ip'}", "drop", f"{meta.namespace}/{meta.name}", log)
         log = _logging(notes, "allow", name, direction)
         for match in DHCP[which] if lax else ():
-            yield _acl(name, direction, allow, f"{side} && {match}", "allow-related", "", log)
+            yield acl(name, direction, TIER, allow, f"{side} && {match}", "allow-related", "", log)
         allowed: dict[str, int] = {}  # match -> the first rule that says it
         for index, rule in enumerate(rules):
             for match in _rule(direction, meta.namespace, rule, view):
                 allowed.setdefault(match, index)
         for match, index in allowed.items():
             label = f"np/{meta.name}.{meta.namespace}/{which}/{index}"
-            yield _acl(name, direction, allow, f"{side} && {match}", "allow-related", label, log)
+            yield acl(name, direction, TIER, allow, f"{side} && {match}", "allow-related", label, log)
+        stateful |= lax or bool(allowed)
+    if not stateful:
+        yield remembering(name, TIER, allow)
+
+
+def remembering(group: str, tier: int, priority: int) -> Row:
+    """Meets no packet. A switch without ``allow-related`` remembers no connection, and answers to what was allowed would be dropped."""
+    direction = DIRECTIONS["ingress"]
+    return acl(group, direction, tier, priority, f"{direction.side} == @{group} && ip4 && ip6", "allow-related", "")
 
 
 def node_rows(node: Node, priority: int) -> Iterator[Row]:
@@ -63,7 +76,7 @@ def node_rows(node: Node, priority: int) -> Iterator[Row]:
         family = "ip6" if ":" in address else "ip4"
         for direction in DIRECTIONS.values():
             match = f"{direction.side} == @{name} && {direction.field(family)} == {address}"
-            yield _acl(name, direction, priority, match, "allow-related", "", {})
+            yield acl(name, direction, TIER, priority, match, "allow-related", "")
 
 
 def _rule(direction: Direction, namespace: str, rule: Rule, view: View) -> Iterator[str]:
@@ -81,15 +94,18 @@ def _rule(direction: Direction, namespace: str, rule: Rule, view: View) -> Itera
             yield f"{peer} && ({ports[family]})"
 
 
-def _acl(group: str, direction: Direction, priority: int, match: str, action: str, name: str, log: Mapping[str, Value]) -> Row:
+def acl(
+    group: str, direction: Direction, tier: int, priority: int, match: str, action: str, name: str, log: Mapping[str, Value] | None = None
+) -> Row:
+    """Of the port group *group*. *name* may be as long as it likes; columns of *log* are added."""
     columns: dict[str, Value] = {
         "direction": direction.ovn,
         "priority": priority,
         "match": match,
         "action": action,
-        "tier": TIER,
+        "tier": tier,
         "external_ids": {"parent": group},
-        **log,
+        **(log or {}),
     }
     if name:
         columns["name"] = name if len(name) <= NAME_BYTES else name[: NAME_BYTES - 3] + "..."

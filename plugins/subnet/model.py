@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from ovnloom.core.desired.model import AddressRequest
-from ovnloom.core.errors import Invalid
+from ovnloom.core.errors import Invalid, shown
 from ovnloom.core.kube.kinds import IPS, NAMESPACES, PODS, STATEFULSETS, SUBNETS, Ip, Pod, StatefulSet, Subnet
 from ovnloom.core.kube.objects import Metadata
 from ovnloom.core.kube.selectors import matches
@@ -18,11 +18,6 @@ from ovnloom.core.net import networks as blocks
 from ovnloom.core.view import View
 
 _MAC = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}")
-
-
-def shown(text: str) -> str:
-    """Text of a stranger, fit for a sentence: quoted, cut, without control characters."""
-    return repr(text[:60]) + ("…" if len(text) > 60 else "")
 
 
 def defaults(subnet: Subnet, router: str) -> Mapping[str, object]:

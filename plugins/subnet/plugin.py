@@ -35,7 +35,7 @@ class SubnetPlugin(Plugin):
     def validate(self, obj: Object, view: View) -> Iterable[str]:
         if not isinstance(obj, Subnet):
             return
-        found = [*problems(obj, service_host=self.api_server, default_vpc=self.cluster.router), *unsupported(obj.spec)]
+        found = [*problems(obj, service_host=self.api_server, default_vpc=self.cluster.router), *unsupported(obj.spec, self.served)]
         yield from found
         for other in () if found else view.select(SUBNETS, "vpc", obj.spec.vpc or self.cluster.router):
             if model.age(other.metadata) < model.age(obj.metadata) and model.overlapping(obj, other):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from ovnloom.core import net
+from ovnloom.core.errors import shown
 from ovnloom.core.kube.kinds import NatRule, Subnet, SubnetSpec
-from ovnloom.plugins.subnet.model import shown
 
 GATEWAY_TYPES = ("", "distributed", "centralized")
 PROTOCOLS = ("", "IPv4", "IPv6", "Dual", "Mac")
@@ -42,21 +42,25 @@ def problems(subnet: Subnet, *, service_host: str, default_vpc: str) -> list[str
     return found
 
 
-def unsupported(spec: SubnetSpec) -> Iterator[str]:
-    """Fields that mean something in Kube-OVN and nothing here yet: refused, because ``private`` that is ignored is open."""
+def unsupported(spec: SubnetSpec, served: Collection[str] = ()) -> Iterator[str]:
+    """Fields that mean something in Kube-OVN and nothing here yet: refused, because ``private`` that is ignored is open.
+
+    *served* are those that another plugin gives their meaning, as ``Subnet.spec.private``.
+    """
     asked = {
         "gatewayType": spec.gateway_type == "centralized",
         "vlan": bool(spec.vlan),
-        "provider": spec.provider not in ("", "ovn"),
         "private": spec.private,
         "allowSubnets": bool(spec.allow_subnets),
+        "acls": bool(spec.acls),
+        "allowEWTraffic": spec.allow_ew_traffic,
         "vips": bool(spec.vips),
         "externalEgressGateway": bool(spec.external_egress_gateway),
         "natOutgoingPolicyRules": bool(spec.nat_outgoing_policy_rules),
         "logicalGateway": spec.logical_gateway,
         "u2oInterconnection": spec.u2o_interconnection,
     }
-    for field in (field for field, given in asked.items() if given):
+    for field in (field for field, given in asked.items() if given and f"Subnet.spec.{field}" not in served):
         value = "centralized is" if field == "gatewayType" else ""
         yield f"spec.{field}: {value or 'is'} not supported by this version; leave it out"
 

@@ -31,7 +31,8 @@ def node(name: str, address: str) -> dict[str, Any]:
 
 
 def statefulset(namespace: str, replicas: int) -> dict[str, Any]:
-    return {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "web", "namespace": namespace}, "spec": {"replicas": replicas}}
+    metadata = {"name": "web", "namespace": namespace}
+    return {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": metadata, "spec": {"replicas": replicas}}
 
 
 def member(namespace: str, ordinal: int) -> dict[str, Any]:

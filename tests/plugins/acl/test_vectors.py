@@ -1,4 +1,4 @@
-"""70,000 packets, judged by others: the rows we write, evaluated, give the recorded verdict for each."""
+"""106,000 packets, judged by others: the rows we write, evaluated, give the recorded verdict for each."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from ovnloom.plugins.subnet.settings import SubnetConfig
 from ovnloom.plugins.vpc.plugin import VpcPlugin
 from tests.plugins.acl.ovnmatch import Names, Packet, parse
 
-VECTORS = Path(__file__).parents[2] / "vectors" / "netpol.jsonl.gz"
-PARTS = 14
+VECTORS = Path(__file__).parents[2] / "vectors"
+PARTS = {"netpol": 14, "adminpol": 6, "cnp": 6}
+PER_LINE = {"netpol": 100, "adminpol": 60, "cnp": 60}
 
 
 def cluster(case: dict[str, Any]) -> World:
@@ -33,9 +34,11 @@ def cluster(case: dict[str, Any]) -> World:
         ports = [{"name": p["name"], "containerPort": p["port"], "protocol": p["protocol"]} for p in one["ports"]]
         spec = {"nodeName": "n1", "containers": [{"ports": ports}]}
         world.put({**pod(one["name"], one["ns"], labels=one["labels"], annotations=notes), "spec": spec})
-    for policy in case["policies"]:
-        world.put(policy)
+    for policy in [*case["policies"], *case.get("anps", ()), *case.get("cnps", ()), case.get("banp")]:
+        if policy:
+            world.put(policy)
     world.settle()
+    assert not world.failures, world.failures
     return world
 
 
@@ -47,14 +50,22 @@ class Judge:
         ports = {row.uuid: name for name, row in world.rows("Logical_Switch_Port").items()}
         groups = {name: frozenset(ports[u] for u in row["ports"]) for name, row in world.rows("Port_Group").items()}  # type: ignore[union-attr]
         self.names = Names({name: frozenset(row["addresses"]) for name, row in world.rows("Address_Set").items()}, groups)  # type: ignore[arg-type]
-        self.lists: dict[str, list[tuple[int, Any, bool]]] = {"from-lport": [], "to-lport": []}
+        self.lists: dict[str, list[tuple[int, int, Any, str]]] = {"from-lport": [], "to-lport": []}
         for row in replica.table("ACL").values():
-            self.lists[str(row["direction"])].append((-int(row["priority"]), parse(str(row["match"])), row["action"] == "drop"))  # type: ignore[arg-type]
+            tier, priority = int(row["tier"]), -int(row["priority"])  # type: ignore[arg-type]
+            self.lists[str(row["direction"])].append((tier, priority, parse(str(row["match"])), str(row["action"])))
         for acls in self.lists.values():
-            acls.sort(key=lambda acl: (acl[0], acl[2]))
+            acls.sort(key=lambda acl: (acl[:2], acl[3] == "drop"))
 
     def dropped(self, direction: str, packet: Packet) -> bool:
-        return next((drop for _, test, drop in self.lists[direction] if test(packet, self.names)), False)
+        """The first that meets the packet decides; ``pass`` leaves it to the next tier."""
+        passed = -1
+        for tier, _, test, action in self.lists[direction]:
+            if tier > passed and test(packet, self.names):
+                if action != "pass":
+                    return action == "drop"
+                passed = tier
+        return False
 
     def verdict(self, packet: Packet) -> str:
         leaving, entering = (self.dropped("from-lport", packet), self.dropped("to-lport", packet))
@@ -72,16 +83,16 @@ def packet(case: dict[str, Any], source: int | str, target: int | str, protocol:
     return Packet(src, dst, protocol.lower(), port, inport, outport)
 
 
-@pytest.mark.parametrize("part", range(PARTS))
-def test_every_packet_gets_the_recorded_verdict(part: int) -> None:
-    lines = gzip.open(VECTORS, "rt").read().splitlines()  # noqa: SIM115
+@pytest.mark.parametrize(("vectors", "part"), [(name, part) for name, parts in PARTS.items() for part in range(parts)])
+def test_every_packet_gets_the_recorded_verdict(vectors: str, part: int) -> None:
+    lines = gzip.open(VECTORS / f"{vectors}.jsonl.gz", "rt").read().splitlines()[part :: PARTS[vectors]]  # noqa: SIM115
     wrong, judged = [], 0
-    for line in lines[part::PARTS]:
+    for line in lines:
         vector = json.loads(line)
         judge = Judge(cluster(vector["in"]))
         for asked, wanted in zip(vector["in"]["packets"], vector["out"], strict=True):
             judged += 1
             if judge.verdict(packet(vector["in"], *asked)) != wanted:
                 wrong.append((vector["id"], asked, wanted))
-    assert judged == 100 * len(lines[part::PARTS])
+    assert judged == PER_LINE[vectors] * len(lines)
     assert not wrong, f"{len(wrong)} of {judged}: {wrong[:5]}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import yaml
+
 from ovnloom.core.kube.kinds import IPS, PODS, STATEFULSETS, SUBNETS
 from ovnloom.core.testing import World, pod
 

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from ovnloom.core.kube.kinds import Subnet
-from ovnloom.plugins.subnet.validate import problems
+from ovnloom.plugins.subnet.validate import problems, unsupported
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "validate.jsonl.gz"
 
@@ -106,3 +106,29 @@ def test_all_faults_are_named_at_once() -> None:
 def test_strange_text_is_quoted_and_cut() -> None:
     (sentence,) = spec(gateway="1\n" + "x" * 10_000)
     assert "\n" not in sentence and len(sentence) < 200
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"private": True},
+        {"allowSubnets": ["10.1.0.0/24"]},
+        {"gatewayType": "centralized"},
+        {"vlan": "blue"},
+        {"vips": ["10.0.0.9"]},
+        {"externalEgressGateway": "192.168.0.1"},
+        {"natOutgoingPolicyRules": [{"action": "nat"}]},
+        {"logicalGateway": True},
+        {"u2oInterconnection": True},
+    ],
+    ids=lambda fields: next(iter(fields)),
+)
+def test_what_nothing_would_honour_is_refused(fields: dict[str, object]) -> None:
+    document = {"metadata": {"name": "blue"}, "spec": {"cidrBlock": "10.0.0.0/24", **fields}}
+    [sentence] = unsupported(msgspec.convert(document, Subnet).spec)
+    assert sentence.startswith(f"spec.{next(iter(fields))}: ")
+
+
+def test_what_is_honoured_is_not_refused() -> None:
+    document = {"metadata": {"name": "blue"}, "spec": {"cidrBlock": "10.0.0.0/24", "gatewayType": "distributed", "natOutgoing": True}}
+    assert not list(unsupported(msgspec.convert(document, Subnet).spec))
