@@ -48,7 +48,8 @@ def _conditions(
     differs = False
     for one in wanted:
         old = before.get(one["type"], {})
-        if all(old.get(field, "") == one[field] for field in ("status", "reason", "message")):
+        same = all(old.get(field, "") == one[field] for field in ("status", "reason", "message"))
+        if same and old.get("observedGeneration", 0) >= generation:  # `kubectl wait` takes no word on an older generation
             continue
         differs = True
         moved = old.get("status") != one["status"]

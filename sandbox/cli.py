@@ -46,6 +46,11 @@ def running(name: str) -> Plan:
     return saved[0]
 
 
+def words_after(verb: str) -> list[str]:
+    """The words of the command line as they are: the parser would swallow a `--` that is meant for another program."""
+    return sys.argv[sys.argv.index(verb) + 1 :]
+
+
 @app.command()
 def up(
     nodes: Annotated[int, typer.Option(help="How many nodes.")] = 3,
@@ -101,22 +106,22 @@ def build_command(name: Name = DEFAULT_NAME, no_install: NoInstall = False) -> N
 
 
 @app.command(context_settings=PASS_ON)
-def kubectl(context: typer.Context) -> None:
+def kubectl() -> None:
     """kubectl against the bed $OVNLOOM_BED (default: loom), from its `lan` namespace."""
     plan = running(DEFAULT_NAME)
-    argv = cluster.kubectl_argv(plan, *context.args)
+    argv = cluster.kubectl_argv(plan, *words_after("kubectl"))
     os.execvp(argv[0], argv)
 
 
 @app.command(name="exec", context_settings=PASS_ON)
-def exec_command(context: typer.Context, place: Annotated[str, typer.Argument(help="node1, node2, …, lan or out.")]) -> None:
+def exec_command(place: Annotated[str, typer.Argument(help="node1, node2, …, lan or out.")]) -> None:
     """Runs a program on a node, or in the namespaces `lan` and `out`."""
-    plan = running(DEFAULT_NAME)
+    plan, words = running(DEFAULT_NAME), words_after("exec")[1:] or ["sh"]
     if place in plan.nodes:
         terminal = ["-t"] if sys.stdin.isatty() else []
-        argv = ["runc", "exec", *terminal, plan.space(place), *(context.args or ["sh"])]
+        argv = ["runc", "exec", *terminal, plan.space(place), *words]
     elif place in ("lan", "out"):
-        argv = ["ip", "netns", "exec", plan.space(place), *(context.args or ["sh"])]
+        argv = ["ip", "netns", "exec", plan.space(place), *words]
     else:
         raise BadPlan(f"no place {place!r}: {', '.join([*plan.nodes, 'lan', 'out'])}")
     os.execvp(argv[0], argv)

@@ -98,9 +98,13 @@ def fill_agnhost(cache: Cache, folder: Path) -> None:
         (folder / name).chmod(0o644)
 
 
+def base_name(root: Root) -> str:
+    return f"{root.name}-{root.key()}-{oci.FORMAT}"
+
+
 def base_layer(cache: Cache, root: Root) -> oci.Blob:
     """The layer of a Debian folder: packed once."""
-    tar = cache.images / "layers" / f"{root.name}-{root.key()}.tar"
+    tar = cache.images / "layers" / f"{base_name(root)}.tar"
     memo = tar.with_suffix(".sha256")
     if tar.exists() and memo.exists():
         return oci.Blob(memo.read_text(), tar.stat().st_size, tar)

@@ -19,6 +19,7 @@ MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar"
+FORMAT = "2"  # to be raised when `pack_layer` packs differently
 # What a running Debian mounts over, and what must not end up in an image.
 MOUNTED = ("./dev/*", "./proc/*", "./sys/*", "./run/*", "./tmp/*")
 
@@ -60,7 +61,7 @@ def pack_layer(folder: Path, target: Path) -> Blob:
     target.parent.mkdir(parents=True, exist_ok=True)
     fresh = target.with_suffix(".part")
     fixed = ["--sort=name", "--mtime=@0", "--numeric-owner", "--owner=0", "--group=0", "--xattrs"]
-    run(["tar", *fixed, "--exclude=__pycache__", *(f"--exclude={item}" for item in excludes), "-cf", fresh, "-C", folder, "."])
+    run(["tar", *fixed, *(f"--exclude={item}" for item in excludes), "-cf", fresh, "-C", folder, "."])
     fresh.replace(target)
     return Blob(digest_of(target), target.stat().st_size, target)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ovnloom.sandbox import host, oci
 from ovnloom.sandbox.command import CommandFailed, enclosed, run
-from ovnloom.sandbox.images import base_layer
+from ovnloom.sandbox.images import base_layer, base_name
 from ovnloom.sandbox.paths import CHECKOUT, HERE, Cache, key_of, key_of_files
 from ovnloom.sandbox.roots import product_root
 
@@ -48,12 +48,12 @@ def exists() -> bool:
 
 def context_key() -> str:
     """Changes with everything that goes into the image."""
-    return key_of(product_root().key(), key_of_files(CHECKOUT / name for name in sorted({*SOURCES, *LOWER})))
+    return key_of(base_name(product_root()), key_of_files(CHECKOUT / name for name in sorted({*SOURCES, *LOWER})))
 
 
 def lower_key() -> str:
     """Changes with what goes into the layers below the last."""
-    return key_of(product_root().key(), key_of_files(CHECKOUT / name for name in LOWER))
+    return key_of(base_name(product_root()), key_of_files(CHECKOUT / name for name in LOWER))
 
 
 def thin_archive(cache: Cache, product: Product) -> Path:
@@ -141,8 +141,20 @@ def source_layer(cache: Cache, log: Path) -> oci.Blob:
         copy(CHECKOUT / name, target / name)
     scratch = cache.images / "product" / "scratch"
     scratch.mkdir(exist_ok=True)
-    inside = ["sh", HERE / "programs" / "inside.sh", product_root().path(cache), scratch, folder, folder, "--"]
-    compiler = ["python3", "-m", "compileall", "-q", "--invalidation-mode", "checked-hash", "-s", folder, "-p", "/", folder]
+    inside: list[str | Path] = ["sh", HERE / "programs" / "inside.sh", product_root().path(cache), scratch, folder, folder, "--"]
+    compiler: list[str | Path] = [
+        "python3",
+        "-m",
+        "compileall",
+        "-q",
+        "--invalidation-mode",
+        "checked-hash",
+        "-s",
+        folder,
+        "-p",
+        "/",
+        folder,
+    ]
     run(enclosed([*inside, *compiler]), log=log)
     fix_modes(folder)
     return oci.pack_layer(folder, folder.with_suffix(".layer"))
@@ -196,7 +208,7 @@ def stage_context(folder: Path, log: Path) -> Path:
 def import_base(cache: Cache, buildah: Buildah) -> str:
     """Gives buildah the Debian folder as an image; returns its name."""
     root = product_root()
-    name = f"localhost/ovnloom-base:{root.key()}"
+    name = f"localhost/ovnloom-base:{base_name(root)}"
     if not knows(buildah, "inspect", "--type", "image", name):
         archive = cache.images / "product" / "base.tar"
         oci.write_image(archive, oci.Image(name, (base_layer(cache, root),), command=("/bin/sh",)))

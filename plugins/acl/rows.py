@@ -95,9 +95,16 @@ def _rule(direction: Direction, namespace: str, rule: Rule, view: View) -> Itera
 
 
 def acl(
-    group: str, direction: Direction, tier: int, priority: int, match: str, action: str, name: str, log: Mapping[str, Value] | None = None
+    group: str,
+    direction: Direction,
+    tier: int,
+    priority: int,
+    match: str,
+    action: str,
+    name: str = "",
+    log: Mapping[str, Value] | None = None,
 ) -> Row:
-    """Of the port group *group*. *name* may be as long as it likes; columns of *log* are added."""
+    """Of the port group *group*; what leaves a pod is looked at after load balancing. *name* may be long; columns of *log* are added."""
     columns: dict[str, Value] = {
         "direction": direction.ovn,
         "priority": priority,

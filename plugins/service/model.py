@@ -151,7 +151,6 @@ class Endpoint(msgspec.Struct, rename="camel"):
     addresses: list[str] = []
     conditions: Conditions = msgspec.field(default_factory=Conditions)
     target_ref: Reference | None = None
-    node_name: str | None = None
 
 
 class EndpointPort(msgspec.Struct, rename="camel"):

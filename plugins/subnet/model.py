@@ -125,9 +125,12 @@ def owner(pod: Pod) -> str | None:
 
 
 def retained(ip: Ip, view: View) -> bool:
-    """Whether the address of a StatefulSet's pod waits for that pod's next life."""
+    """Whether the address of a StatefulSet's pod waits for that pod's next life, which claims it only once it has a node."""
     namespace, pod = ip.spec.namespace, ip.spec.pod_name
-    if ip.spec.pod_type != "StatefulSet" or view.get(PODS, pod, namespace):
+    if ip.spec.pod_type != "StatefulSet":
+        return False
+    living = view.get(PODS, pod, namespace)
+    if living and living.spec.node_name:
         return False
     name, _, ordinal = pod.rpartition("-")
     holder: StatefulSet | None = view.get(STATEFULSETS, name, namespace)

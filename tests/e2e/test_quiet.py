@@ -77,7 +77,12 @@ def database_bytes(cluster: Cluster) -> int:
 
 
 def settled(cluster: Cluster) -> Sent:
-    """The counts once a renewal of the Lease has come in which nothing else was sent: also coalesced writes are out by then."""
+    """The counts once nothing was sent from one renewal of the Lease to the next: also coalesced writes are out by then.
+
+    Namespaces of other tests have gone before.
+    """
+    going = "--field-selector=status.phase=Terminating"
+    cluster.eventually(lambda: not cluster.all("namespace", "", going), "end of the namespaces of other tests")
     last = sent(cluster)
 
     def quiet() -> bool:
@@ -91,7 +96,6 @@ def settled(cluster: Cluster) -> Sent:
 
 def test_a_pod_costs_two_writes_and_its_end_one(cluster: Cluster, namespace: str, counted: None) -> None:
     """Beside the Subnet's status, which is coalesced. This also shows that the counting counts."""
-    settled(cluster)
     before = settled(cluster)
     cluster.run_pods(namespace, pod_spec(namespace, "p", node="node1"))
     created = settled(cluster)

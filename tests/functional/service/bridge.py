@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ovnloom.core.kube.kinds import PODS
+from ovnloom.core.kube.objects import Kind
 from ovnloom.core.ovn.batcher import Outcome
 from ovnloom.core.ovn.ops import Unit
 from ovnloom.core.ovn.session import Session
@@ -37,6 +38,13 @@ class Bridge:
         """Returns when ovn-northd has compiled what came of it."""
         self.world.apply(*self._manifests, *manifests)
         self._manifests = []
+        await self._commit()
+
+    async def delete(self, kind: Kind[Any], name: str, namespace: str = "") -> None:
+        self.world.delete(kind, name, namespace)
+        await self._commit()
+
+    async def _commit(self) -> None:
         batches, self.world.units = self.world.units, []
         for units in filter(None, batches):
             results = await self._session.commit(units)

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from ovnloom.core.kube.kinds import PODS, SUBNETS
 from ovnloom.core.testing import pod
+from ovnloom.plugins.service.model import SERVICES
 from tests.functional.service.bridge import Bridge
 from tests.plugins.service.words import endpoint, piece, service
 
@@ -63,6 +65,13 @@ async def test_another_vpc_does_not_meet_it(bridge: Bridge) -> None:
     await bridge.apply(service(namespace="far"), piece(endpoint(bridge.address("f", "far"), "f"), namespace="far"))
     assert "10.96.0.10" in bridge.ovn.sbctl("lflow-list", "far")
     assert "10.96.0.10" not in bridge.ovn.sbctl("lflow-list", "ovn-default")
+    # the switch refers to the group strongly: both go in one transaction
+    await bridge.delete(PODS, "f", "far")
+    await bridge.delete(SUBNETS, "far")
+    assert bridge.ovn.nbctl("--bare", "--columns=name", "list", "Load_Balancer_Group").split() == ["cluster-ovn-cluster"]
+    await bridge.delete(SERVICES, "web", "far")
+    assert not bridge.ovn.nbctl("list", "Load_Balancer").strip()
+    assert "10.96.0.10" not in bridge.ovn.sbctl("lflow-list")
 
 
 async def test_both_families(bridge: Bridge) -> None:

@@ -23,9 +23,12 @@ PARTS = {"netpol": 14, "adminpol": 6, "cnp": 6}
 PER_LINE = {"netpol": 100, "adminpol": 60, "cnp": 60}
 
 
-def cluster(case: dict[str, Any]) -> World:
+def empty() -> World:
     subnet = SubnetPlugin(SubnetConfig(cidr="10.16.0.0/16,fd00:10:16::/48"), ClusterConfig())
-    world = World(VpcPlugin, subnet, NodePlugin, AclPlugin)
+    return World(VpcPlugin, subnet, NodePlugin, AclPlugin)
+
+
+def fill(world: World, case: dict[str, Any]) -> World:
     world.put({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"}, "status": {"addresses": []}})
     for name, labels in case["namespaces"].items():
         world.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
@@ -89,7 +92,7 @@ def test_every_packet_gets_the_recorded_verdict(vectors: str, part: int) -> None
     wrong, judged = [], 0
     for line in lines:
         vector = json.loads(line)
-        judge = Judge(cluster(vector["in"]))
+        judge = Judge(fill(empty(), vector["in"]))
         for asked, wanted in zip(vector["in"]["packets"], vector["out"], strict=True):
             judged += 1
             if judge.verdict(packet(vector["in"], *asked)) != wanted:

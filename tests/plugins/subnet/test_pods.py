@@ -115,6 +115,19 @@ def test_a_statefulset_pod_keeps_its_address(world: World) -> None:
     assert again.get(IPS, "web-0.team").spec.mac_address == mac
 
 
+def test_a_statefulset_pod_keeps_its_address_while_it_has_no_node_yet(world: World) -> None:
+    """A controller makes the next pod before the scheduler has placed it."""
+    world.apply(SUBNET, STATEFULSET, pod("web-0", "team", **OWNED))
+    first = address(world, "web-0")
+    world.delete(PODS, "web-0", "team")
+    unplaced = pod("web-0", "team", **OWNED)
+    placed_spec, unplaced["spec"] = unplaced["spec"], {}
+    world.apply(unplaced, pod("rival", "team"))
+    assert world.get(IPS, "web-0.team")
+    world.apply({**unplaced, "spec": placed_spec})
+    assert address(world, "web-0") == first != address(world, "rival")
+
+
 def test_a_scaled_down_statefulset_gives_addresses_back(world: World) -> None:
     world.apply(SUBNET, STATEFULSET, pod("web-0", "team", **OWNED), pod("web-1", "team", **OWNED))
     world.delete(PODS, "web-1", "team")
