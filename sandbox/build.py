@@ -23,7 +23,7 @@ def build_all(plan: Plan, board: Board, *, install: bool, with_product: bool = T
         if any(not images.support_archive(cache, image).exists() for image in images.support_images()):
             with board.live(), board.step("images of Kubernetes and its suite", log):
                 images.build_support(cache)
-        made = build_image(cache, board) if with_product and product.exists() else None
+        made = build_image(cache, board) if with_product and product.exists() else product.current(cache)
         if not (cache.store / store.store_key(made)).exists():
             with board.live(), board.step("images unpacked for all nodes"):
                 store.seed(plan, made)

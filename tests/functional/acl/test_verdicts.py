@@ -17,7 +17,7 @@ from tests.plugins.acl.words import network_policy, node, security_group, subnet
 
 pytestmark = pytest.mark.ovn
 
-SAMPLE = [("netpol", 3), ("netpol", 150), ("adminpol", 5), ("cnp", 9)]
+SAMPLE = [("netpol", 3), ("netpol", 150), ("adminpol", 30), ("cnp", 53)]
 EACH = 6  # packets that get through, and as many that do not
 
 
