@@ -30,6 +30,12 @@ def build_all(plan: Plan, board: Board, *, install: bool, with_product: bool = T
         store.select(cache, made)
 
 
+def complete(cache: Cache) -> bool:
+    """Whether a bare bed could boot at once."""
+    wanted = [roots.node_root(), roots.tools_root()]
+    return all(root.ready(cache) for root in wanted) and all(module.path(cache).exists() for module in golang.modules())
+
+
 def build_base(cache: Cache, board: Board, *, install: bool) -> None:
     """Programs and Debian folders alone: what tests need that start no bed."""
     host.require(board, install=install)

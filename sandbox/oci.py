@@ -61,6 +61,7 @@ def pack_layer(folder: Path, target: Path) -> Blob:
     target.parent.mkdir(parents=True, exist_ok=True)
     fresh = target.with_suffix(".part")
     fixed = ["--sort=name", "--mtime=@0", "--numeric-owner", "--owner=0", "--group=0", "--xattrs"]
+    fixed += ["--format=posix", "--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime"]
     run(["tar", *fixed, *(f"--exclude={item}" for item in excludes), "-cf", fresh, "-C", folder, "."])
     fresh.replace(target)
     return Blob(digest_of(target), target.stat().st_size, target)

@@ -79,6 +79,7 @@ class _Comparison:
     def __init__(self, store: Store, replica: Replica, label: Label, cluster: UUID) -> None:
         self._store, self._replica, self._label, self._cluster = store, replica, label, cluster
         self._new: dict[RowKey, str] = {}  # rows that this batch inserts
+        self._going: set[str] = set()  # rows that it removes: there is no need to empty them first
         self._ops: dict[Key, list[Op]] = defaultdict(list)
         self._diff = Diff()
 
@@ -148,8 +149,10 @@ class _Comparison:
 
     def _removal(self, table: str, uuid: str) -> Iterator[Op]:
         places = self._replica.parents(table, uuid)
+        self._going.add(uuid)
         for place in places:
-            yield Mutate(place.table, place.uuid, place.column, delete=(Ref(uuid),))
+            if place.uuid not in self._going:
+                yield Mutate(place.table, place.uuid, place.column, delete=(Ref(uuid),))
         if not places:  # children go with the last reference to them
             yield Delete(table, uuid)
 
@@ -221,6 +224,8 @@ class _Comparison:
         if uuid is None:
             if member or voices:
                 raise _Missing(spot.row)
+            return
+        if uuid in self._going:
             return
         row = self._replica.get(spot.row.table, uuid)
         held: Any = row[spot.column] if row else self._replica.columns(spot.row.table)[spot.column].default

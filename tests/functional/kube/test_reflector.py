@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 import pytest
 import structlog
 
+from ovnloom.core.kube import crds
 from ovnloom.core.kube.cache import Cache
 from ovnloom.core.kube.client import Client, Sent
 from ovnloom.core.kube.kinds import NODES, PODS
@@ -189,6 +191,21 @@ async def test_a_missing_kind_is_said_once_and_watched_when_it_comes(client: Cli
         await asyncio.wait_for(reflector.synced(), 20)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_an_optional_kind_that_is_missing_holds_nobody_up(client: Client, apiserver: ApiServer) -> None:
+    needed, crd = widgets("options")
+    kind = replace(needed, optional=True)
+    assert await crds.missing(client, [kind]) == ["options.test.ovnloom.io/v1"]
+    await crds.check(client, [kind])
+    cache: Cache[Widget] = Cache(kind)
+    async with running(Reflector(client, cache, pause=lambda failures: 0.1)):
+        assert len(cache) == 0
+        apiserver.request("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", crd)
+        body = {"apiVersion": "test.ovnloom.io/v1", "kind": "Options", "metadata": {"name": "late"}}
+        await until(lambda: cache.resource_version, 20)
+        apiserver.request("POST", kind.path(), body)
+        await until(lambda: cache.get("", "late"))
 
 
 async def test_an_object_that_cannot_be_read_hides_no_other(client: Client, apiserver: ApiServer) -> None:

@@ -66,6 +66,15 @@ def test_what_does_not_matter_is_not_written(world: World) -> None:
     assert not restarted.writes
 
 
+def test_the_end_of_a_service_is_said_once(world: World) -> None:
+    """Rows that go are not emptied first: a change of a row that is gone would be one to look after again."""
+    world.apply(service(clusterIPs=["10.96.0.10", "fd00:96::10"]), piece(endpoint("10.16.0.9")))
+    watched = Watched(world)
+    world.delete(SERVICES, "web", "default")
+    [ops] = watched.transactions
+    assert [(type(op), op.table) for op in ops] == [(Delete, "Load_Balancer"), (Mutate, "Load_Balancer_Group")]
+
+
 def test_a_restart_finds_what_went_meanwhile(world: World) -> None:
     world.apply(service(ports=[{"name": "a", "port": 80}, {"name": "b", "port": 81}]), service("gone", clusterIP="10.96.0.11"))
     world.remove(SERVICES, "gone", "default")  # the former process does no step any more
