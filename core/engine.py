@@ -59,6 +59,8 @@ class Engine:
         self._unsettled: dict[Key, dict[Spot, None]] = defaultdict(dict)
         self._stale: dict[str, dict[Key, None]] = defaultdict(dict)
         self._attempts: dict[Key, int] = {}
+        self._unpruned: dict[Spot, Key] = {}
+        self._mute: set[Key] = set()  # objects that have not been rendered once without a failure
         self.swept = False
         self._sweeping = False
         self._adopted = True
@@ -88,6 +90,8 @@ class Engine:
             return
         self._attempts.pop(key, None)
         self.mark(key)
+        if old and new and old.metadata.uid != new.metadata.uid:  # the rows are labelled with the uid
+            self._spots |= dict.fromkeys(self.store.spots(key), key)
         if key.kind == kind_id(NAMESPACES):
             self.sets.namespace_changed(key.name)
         for token in touched(kind, old, new):
@@ -126,14 +130,20 @@ class Engine:
             self._render(key, batch)
         self.books.settle(lambda key: key in self._dirty[self._rank[key.kind]])
         spots, self._spots = self._spots, {}
-        for row in [row for row in self._held if replica.by_key(row) or any(spot.row == row and not spot.column for spot in spots)]:
+        rows = {spot.row for spot in spots if not spot.column}
+        for row in [row for row in self._held if row in rows or replica.by_key(row)]:
             spots |= self._held.pop(row)
         if self._sweeping and not any(self._dirty):
             self._sweeping, self.swept = False, True
             self.publisher.strays()
             enabled = {SETS, *(plugin.name for plugin in self.plugins.plugins)}
             spots |= {Spot(row): CLUSTER for row in owned_strays(self.store, replica, enabled, self._untouchable(), self.cluster)}
-        self._take(differences(spots, self.store, replica, self._label, self.cluster), batch)
+        if self._unpruned and not self._silent():
+            spots |= self._unpruned
+            self._unpruned = {}
+        diff = differences(spots, self.store, replica, self._label, self.cluster, cautious=self._sweeping)
+        self._unpruned |= diff.unpruned
+        self._take(diff, batch)
         return batch
 
     def done(self, batch: Batch, results: Sequence[UnitResult]) -> tuple[list[Write], list[Failure]]:
@@ -206,6 +216,8 @@ class Engine:
             self._forget(key)
             return
         view = self._view()
+        if not self.store.said(key):
+            self._mute.add(key)
         try:
             if self._faulty(key, obj, view, batch) or not self._addressed(key, obj, view, batch):
                 return
@@ -218,6 +230,7 @@ class Engine:
                     self._apply(key, obj, self.store.replace(key, outcome.plugin.name, outcome.result or ()), batch)
             if not failed:
                 self._attempts.pop(key, None)
+                self._mute.discard(key)
             if publishable:
                 self.publisher.allow(key)
             self._in_sets(key, view)
@@ -234,6 +247,7 @@ class Engine:
         self.readers.forget(key)
         self.faults.pop(key, None)
         self._attempts.pop(key, None)
+        self._mute.discard(key)
         for plugin in list(self.store.said(key)):
             self._note_changes(key, self.store.replace(key, plugin, ()))
         self.books.drop(key)
@@ -353,11 +367,14 @@ class Engine:
         obj = self._object(key)
         return f"{plugin}/{obj.metadata.uid if obj else ''}"
 
+    def _silent(self) -> bool:
+        """Whether somebody whose words may stand in the database has not spoken yet."""
+        return self._sweeping or bool(self._mute)
+
     def _untouchable(self) -> set[str]:
         """Labels whose rows must stay though nobody says them now: a plugin failed, or its object is faulty."""
-        mute = (*self.faults, *self._attempts)
-        labels = {self._label(key, plugin.name) for key in mute for plugin in self.plugins.plugins}
-        return labels | ({f"{SETS}/"} if mute else set())  # nobody knows which sets they would have asked for
+        labels = {self._label(key, plugin.name) for key in self._mute for plugin in self.plugins.plugins}
+        return labels | ({f"{SETS}/"} if self._mute else set())  # nobody knows which sets they would have asked for
 
     def _kind(self, key: Key) -> str:
         return self.kinds[key.kind].kind if key.kind in self.kinds else key.kind

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 from ovnloom.core import sets
+from ovnloom.core.kube.kinds import IPS
 from ovnloom.core.kube.objects import Key, Kind, Object, kind_id
 
 if TYPE_CHECKING:
@@ -123,9 +124,11 @@ class View:
         return self._ipam.lease(port) if self._ipam else None
 
     def pool_in_use(self, pool: str) -> bool:
-        """Whether anybody holds an address of *pool*."""
+        """Whether anybody holds an address of *pool*, or the ledger has a page that says so (after a restart it is read first)."""
         self.reads["pool", pool] = None
-        return self._ipam is not None and any(True for _ in self._ipam.leases(pool))
+        if self._ipam is not None and any(True for _ in self._ipam.leases(pool)):
+            return True
+        return kind_id(IPS) in self._caches and any(True for _ in self.select(IPS, "subnet", pool))
 
     def address_set(
         self, *, namespace: str = "", namespaces: Mapping[str, Any] | None = None, pods: Mapping[str, Any] | None = None

@@ -17,6 +17,7 @@ from ovnloom.sandbox.plan import Plan
 from ovnloom.sandbox.progress import Board
 
 DRIVER = CHECKOUT / "tests" / "bench" / "bench.py"
+WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 # The runs of a plain `./loom bench`: name -> the driver's arguments.
 DEFAULT = {
     "one-subnet": ["burst", "--pods", "1000", "--subnets", "1"],
@@ -74,10 +75,33 @@ def leaves(value: Any, path: str = "") -> dict[str, float | str]:
     return {path: value} if isinstance(value, int | float | str) else {}
 
 
+def summary(result: dict[str, Any]) -> dict[str, float | str]:
+    """The numbers one asks for first, of a `burst`; those of the pods' removal too."""
+    burst, erase = result["burst"], result["erase"]
+    pods = burst["pods"]
+
+    def writes(block: dict[str, Any]) -> float:
+        counts = (count for call, count in block["api"].items() if call.split()[0] in WRITES and call.split()[1] != "leases")
+        return float(sum(counts)) / pods
+
+    return {
+        "pods": pods,
+        "pods per second": burst["pods_per_s"],
+        "ms to allocated, half of the pods": burst["latency_ms"]["P1_allocated"]["p50"],
+        "ms to allocated, 99 %": burst["latency_ms"]["P1_allocated"]["p99"],
+        "NB transactions per pod": burst["nb"]["transactions"] / pods,
+        "API writes per pod": writes(burst),
+        "API writes per removed pod": writes(erase),
+        "controller, CPU-seconds": burst["cpu_s"]["controller"],
+        "controller, RSS in MB": burst["memory"]["rss_mb"],
+    }
+
+
 def table(results: dict[str, dict[str, Any]]) -> Table:
-    """One row per number, one column per run."""
+    """One row per number, one column per run. What has no summary is shown whole."""
+    summarised = all("burst" in result and "erase" in result for result in results.values())
+    flat = {name: summary(result) if summarised else leaves(result) for name, result in results.items()}
     view = Table("measure", *results)
-    flat = {name: leaves(result) for name, result in results.items()}
     for path in dict.fromkeys(path for values in flat.values() for path in values):
         view.add_row(path.replace("[", r"\["), *(shown(values.get(path, "")) for values in flat.values()))
     return view

@@ -32,12 +32,14 @@ OWNERS = "external_ids"  # the column with a row's label; a table without it has
 
 @dataclass(slots=True)
 class Diff:
-    """*settled* places are as they should be already, *held* ones wait for the row they are filed under."""
+    """*settled* places are as they should be already, *held* ones wait for the row they are filed under. In *unpruned* ones
+    something is left that nobody says (yet)."""
 
     units: list[Unit] = field(default_factory=list)
     spots: dict[Key, dict[Spot, None]] = field(default_factory=dict)
     held: dict[RowKey, dict[Spot, Key]] = field(default_factory=lambda: defaultdict(dict))
     settled: dict[Spot, Key] = field(default_factory=dict)
+    unpruned: dict[Spot, Key] = field(default_factory=dict)
     refused: list[tuple[Key, str]] = field(default_factory=list)
 
 
@@ -52,9 +54,12 @@ class _Foreign(Exception):
     """The row exists and is somebody else's."""
 
 
-def differences(spots: Mapping[Spot, Key], store: Store, replica: Replica, label: Label, cluster: UUID) -> Diff:
-    """One unit for each object that *spots* are charged to. *cluster* makes the UUIDs of new rows this cluster's own."""
-    return _Comparison(store, replica, label, cluster).run(spots)
+def differences(spots: Mapping[Spot, Key], store: Store, replica: Replica, label: Label, cluster: UUID, *, cautious: bool = False) -> Diff:
+    """One unit for each object that *spots* are charged to. *cluster* makes the UUIDs of new rows this cluster's own.
+
+    *cautious*: not everybody has spoken yet, so elements and keys that nobody says are left.
+    """
+    return _Comparison(store, replica, label, cluster, cautious=cautious).run(spots)
 
 
 def owned_strays(store: Store, replica: Replica, enabled: set[str], untouchable: set[str], cluster: UUID) -> Iterator[RowKey]:
@@ -76,7 +81,8 @@ def owned_strays(store: Store, replica: Replica, enabled: set[str], untouchable:
 
 
 class _Comparison:
-    def __init__(self, store: Store, replica: Replica, label: Label, cluster: UUID) -> None:
+    def __init__(self, store: Store, replica: Replica, label: Label, cluster: UUID, *, cautious: bool) -> None:
+        self._cautious, self._left = cautious, False
         self._store, self._replica, self._label, self._cluster = store, replica, label, cluster
         self._new: dict[RowKey, str] = {}  # rows that this batch inserts
         self._going: set[str] = set()  # rows that it removes: there is no need to empty them first
@@ -113,6 +119,8 @@ class _Comparison:
         except _Foreign:
             self._diff.refused.append((key, f"{spot.row} exists and belongs to somebody else; remove it or choose another name"))
             return
+        if self._left:
+            self._diff.unpruned[spot], self._left = key, False
         if ops:
             self._ops[key] += ops
             self._diff.spots.setdefault(key, {})[spot] = None
@@ -165,7 +173,9 @@ class _Comparison:
         for name, column in self._replica.columns(key.table).items():
             if name in TABLES[key.table].volatile or name in SLOTS[key.table]:
                 continue
-            if name in shared or (column.references and column.many):
+            # whose elements others may have put there
+            shared_by_nature = column.many and (column.references or (self._cautious and (column.is_map or name not in wanted)))
+            if name in shared or shared_by_nature:
                 yield from self._merged(key, uuid, column, wanted.get(name, ()), held[name], desired)
             elif (value := self._settled(key.table, column, wanted, held)) is not None:
                 changed[name] = value
@@ -200,18 +210,23 @@ class _Comparison:
         if isinstance(held, Mapping):
             entries = dict(said) if isinstance(said, Mapping) else {}
             entries |= {key_: next(iter(voices.values())) for (where, key_), voices in desired.entries.items() if where == name}
-            gone = tuple(k for k, value in held.items() if entries.get(k) != value)
+            gone = tuple(k for k, value in held.items() if entries.get(k) != value and (k in entries or self._prunes()))
             new: Any = {k: value for k, value in entries.items() if held.get(k) != value}
         else:
             elements = {self._found(e) for e in (*_atoms(said), *desired.elements(name))} - {None}
             gone = tuple(
                 Ref(e) if column.references else e
                 for e in sorted(held - elements)
-                if not column.references or self._ours(column.references, e)
+                if (not column.references or self._ours(column.references, e)) and self._prunes()
             )
             new = tuple(e for e in elements if e not in held)
         if gone or new:
             yield Mutate(key.table, uuid, name, insert=new, delete=gone)
+
+    def _prunes(self) -> bool:
+        """Asked for each element that nobody says."""
+        self._left |= self._cautious
+        return not self._cautious
 
     # elements of columns
 

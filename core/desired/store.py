@@ -108,6 +108,10 @@ class Store:
         """What each plugin said because of *obj*."""
         return self._said.get(obj, {})
 
+    def spots(self, obj: Key) -> list[Spot]:
+        """The rows that exist because of *obj*."""
+        return [Spot(row_key(one)) for said in self.said(obj).values() for one in said if isinstance(one, Row)]
+
     def objects(self) -> Iterable[Key]:
         return tuple(self._said)
 

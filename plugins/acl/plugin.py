@@ -61,7 +61,7 @@ class AclPlugin(Plugin):
                 yield from rows.node_rows(obj, FROM_NODE.priority)
             case Subnet():
                 nodes = view.get(SUBNETS, self.cluster.node_switch) if obj.spec.private else None
-                yield from switch_rows.switch_rows(obj, nodes.spec.cidr_block if nodes else "")
+                yield from switch_rows.switch_rows(obj, nodes.spec.cidr_block if nodes else "", FROM_NODE.priority)
             case SecurityGroup():
                 yield from security_group.group_rows(obj, view)
             case Pod() if view.exists(GROUPS):

@@ -14,6 +14,7 @@ from ovnloom.core.errors import shown
 from ovnloom.core.kube.kinds import SUBNETS, Pod
 from ovnloom.core.kube.objects import Kind, Object
 from ovnloom.core.names import ANNOTATION, group, pod_port
+from ovnloom.core.ovn.priorities import Band, register
 from ovnloom.core.view import View
 from ovnloom.plugins.acl.matches import DIRECTIONS, FAMILIES, Direction
 from ovnloom.plugins.acl.rows import acl, digested
@@ -23,8 +24,10 @@ DEFAULT = "default-securitygroup"  # of every pod in a Vpc that is not the defau
 DENY_ALL = "kubeovn_deny_all"
 
 FIRST_TIER = 2  # OVN's, of ``spec.tier`` 0
-TOP = 18484  # OVN's priority of a rule of priority 0
-BASE, SAME_GROUP, DENIED = 2005, 2004, 2003
+TOP = register(Band("ACL", "security-group-from", 18484, "acl")).priority  # of a rule of priority 0
+BASE = register(Band("ACL", "security-group-base", 2005, "acl")).priority
+SAME_GROUP = register(Band("ACL", "same-security-group", 2004, "acl")).priority
+DENIED = register(Band("ACL", "outside-security-group", 2003, "acl")).priority
 LAST_PRIORITY, LAST_PORT = 16384, 65535
 
 NEIGHBOURS = "icmp6.type == {{{types}}} && icmp6.code == 0 && ip.ttl == 255"

@@ -8,9 +8,12 @@ from ovnloom.core import net
 from ovnloom.core.desired.model import Row, RowKey, Slot, Value
 from ovnloom.core.errors import shown
 from ovnloom.core.kube.kinds import Subnet, SubnetSpec
+from ovnloom.core.ovn.priorities import Band, register
 
 TIER = 2
-FROM_NODES, FROM_ALLOWED, SHUT, EAST_WEST = 3000, 1001, 1000, 1900
+EAST_WEST = register(Band("ACL", "within-subnet", 1900, "acl")).priority
+FROM_ALLOWED = register(Band("ACL", "into-private-subnet", 1001, "acl")).priority
+SHUT = FROM_ALLOWED - 1
 DIRECTIONS = ("to-lport", "from-lport")
 ACTIONS = ("allow-related", "allow-stateless", "allow", "drop", "reject", "pass")
 LAST_PRIORITY = 32767
@@ -30,13 +33,14 @@ def problems(subnet: Subnet) -> Iterator[str]:
             yield f"{field}.match: is empty; write what packets are meant in OVN's words, like ip4.src == 10.0.0.0/24"
 
 
-def switch_rows(subnet: Subnet, nodes: str) -> Iterator[Row]:
-    """*nodes* is the block of the nodes' Subnet, ``v4``, ``v6`` or ``v4,v6``: they always get in."""
+def switch_rows(subnet: Subnet, nodes: str, from_nodes: int) -> Iterator[Row]:
+    """*nodes* is the block of the nodes' Subnet, ``v4``, ``v6`` or ``v4,v6``: they always get in, with the priority *from_nodes*."""
     spec = subnet.spec
     if not (spec.private or spec.acls) or not _complete(spec):
         return
     blocks = net.networks(spec.cidr_block)
-    yield from _private(subnet.metadata.name, spec, blocks, nodes) if spec.private else _given(subnet.metadata.name, spec, blocks)
+    name = subnet.metadata.name
+    yield from _private(name, spec, blocks, nodes, from_nodes) if spec.private else _given(name, spec, blocks)
 
 
 def _complete(spec: SubnetSpec) -> bool:
@@ -45,14 +49,14 @@ def _complete(spec: SubnetSpec) -> bool:
     return bool(cidr and spec.vpc) and spec.cidr_block == cidr and spec.gateway == net.complete_gateway(spec.gateway, cidr)
 
 
-def _private(name: str, spec: SubnetSpec, blocks: tuple[net.Network, ...], nodes: str) -> Iterator[Row]:
+def _private(name: str, spec: SubnetSpec, blocks: tuple[net.Network, ...], nodes: str, from_nodes: int) -> Iterator[Row]:
     log: Mapping[str, Value] = {"log": True, "severity": "warning", "name": name}
     yield _acl(name, "to-lport", SHUT, "ip", "drop", log)
     known = {block.version: block for block in net.networks(nodes)} if nodes else {}
     for block in blocks:
         family = f"ip{block.version}"
         if node := known.get(block.version):
-            yield _acl(name, "to-lport", FROM_NODES, f"{family}.src == {node}", "allow-related")
+            yield _acl(name, "to-lport", from_nodes, f"{family}.src == {node}", "allow-related")
         yield _acl(name, "to-lport", FROM_ALLOWED, _between(family, block, block), "allow-related")
         for other in dict.fromkeys(map(net.network, spec.allow_subnets)):
             if other.version == block.version:

@@ -125,12 +125,12 @@ def owner(pod: Pod) -> str | None:
 
 
 def retained(ip: Ip, view: View) -> bool:
-    """Whether the address of a StatefulSet's pod waits for that pod's next life, which claims it only once it has a node."""
+    """Whether the address of a StatefulSet's pod waits for that pod's next life: until it is there, has a node and was served."""
     namespace, pod = ip.spec.namespace, ip.spec.pod_name
     if ip.spec.pod_type != "StatefulSet":
         return False
-    living = view.get(PODS, pod, namespace)
-    if living and living.spec.node_name:
+    living, lease = view.get(PODS, pod, namespace), view.lease(ip.metadata.name)
+    if living and lease and lease.uid == living.metadata.uid:
         return False
     name, _, ordinal = pod.rpartition("-")
     holder: StatefulSet | None = view.get(STATEFULSETS, name, namespace)

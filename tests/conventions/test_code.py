@@ -20,7 +20,7 @@ FEATURES = {
 }  # fmt: skip
 ALLOWED = {
     # fields of the Subnet kind: the API's names. Core reads none of them, it only decodes them
-    "nat_outgoing", "nat_outgoing_policy_rules", "vips", "NatMatch", "NatRule",
+    "nat_outgoing", "nat_outgoing_policy_rules", "vips", "acls", "NatMatch", "NatRule", "SubnetAcl",
     # of the cluster's configuration: what a Service is given an address from
     "service_cidr",
     "restart_policy", "policy",  # a Pod's restartPolicy

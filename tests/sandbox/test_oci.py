@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -92,8 +93,8 @@ def test_what_debian_mounts_over_is_left_out(tmp_path: Path) -> None:
 def layout(tmp_path: Path) -> oci.Layout:
     """As `buildah push … oci:FOLDER` leaves it: an unpacked archive."""
     oci.write_image(tmp_path / "image.tar", two_layers(tmp_path))
-    with tarfile.open(tmp_path / "image.tar") as tar:
-        tar.extractall(tmp_path / "layout", filter="data")
+    (tmp_path / "layout").mkdir()
+    subprocess.run(["tar", "-xf", tmp_path / "image.tar", "-C", tmp_path / "layout"], check=True)
     return oci.Layout(tmp_path / "layout")
 
 

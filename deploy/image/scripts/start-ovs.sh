@@ -31,7 +31,8 @@ esac
 mkdir -p $R $C /run/ovn
 rm -f $R/*.mgmt $R/*.snoop $R/*.ctl /run/ovn/*.ctl
 [ -s $C/conf.db ] || { rm -f $C/conf.db && ovsdb-tool create $C/conf.db /usr/share/openvswitch/vswitch.ovsschema; } || exit 1
-[ -s $C/system-id.conf ] || cat /proc/sys/kernel/random/uuid >$C/system-id.conf
+# Of the node's name: with an empty disk it is the same chassis again. Another one could not have the tunnels' address, which the old one holds.
+[ -s $C/system-id.conf ] || python3 -c 'import sys, uuid; print(uuid.uuid5(uuid.NAMESPACE_URL, "ovnloom/chassis/" + sys.argv[1]))' "$NODE_NAME" >$C/system-id.conf
 
 vsctl() { ovs-vsctl --no-wait -t 10 "$@"; }
 

@@ -99,6 +99,19 @@ def test_who_is_selected_may_change(world: World) -> None:
         assert acls(world, "strict")
 
 
+def test_a_namespace_may_change_sides(world: World) -> None:
+    """Sets are found under a label of the namespace: a new label is a new place to look."""
+    subject = {"namespaces": {"matchLabels": {"team": "a"}}}
+    peers = [{"namespaces": {"matchExpressions": [{"key": "team", "operator": "In", "values": ["b", "c"]}]}}]
+    world.apply(namespace("one", team="a"), pod("p", "one"), admin_policy(subject=subject, ingress=[{"action": "Deny", "from": peers}]))
+    [peer] = [name for name in world.rows("Address_Set") if name.startswith("as.") and name.endswith("_v4")]
+    assert (ports(world, "strict"), len(addresses(world, peer))) == ({"p.one"}, 0)
+    world.apply(namespace("one", team="c"))
+    assert (ports(world, "strict"), len(addresses(world, peer))) == (set(), 1)
+    world.apply(namespace("one", team="d"))
+    assert (ports(world, "strict"), len(addresses(world, peer))) == (set(), 0)
+
+
 def test_answers_find_back(world: World) -> None:
     """A switch without any allow-related list would keep no connections in mind."""
     world.apply(admin_policy(egress=[egress("Deny", networks=["0.0.0.0/0"])]))

@@ -115,17 +115,18 @@ def test_a_statefulset_pod_keeps_its_address(world: World) -> None:
     assert again.get(IPS, "web-0.team").spec.mac_address == mac
 
 
-def test_a_statefulset_pod_keeps_its_address_while_it_has_no_node_yet(world: World) -> None:
-    """A controller makes the next pod before the scheduler has placed it."""
-    world.apply(SUBNET, STATEFULSET, pod("web-0", "team", **OWNED))
-    first = address(world, "web-0")
-    world.delete(PODS, "web-0", "team")
-    unplaced = pod("web-0", "team", **OWNED)
-    placed_spec, unplaced["spec"] = unplaced["spec"], {}
-    world.apply(unplaced, pod("rival", "team"))
-    assert world.get(IPS, "web-0.team")
-    world.apply({**unplaced, "spec": placed_spec})
-    assert address(world, "web-0") == first != address(world, "rival")
+@pytest.mark.parametrize("namespace", ["team", "unbound"])
+def test_a_statefulset_pod_keeps_its_address_until_the_next_one_is_served(world: World, namespace: str) -> None:
+    """It is made before the scheduler has placed it, and waits for a fresh cache when no Subnet is bound to its namespace."""
+    statefulset = yaml.safe_load(STATEFULSET) | {"metadata": {"name": "web", "namespace": namespace}}
+    placed = pod("web-0", namespace, **OWNED)
+    world.apply(SUBNET, statefulset, placed)
+    first = address(world, "web-0", namespace)
+    world.delete(PODS, "web-0", namespace)
+    world.apply({**placed, "spec": {}}, pod("rival", namespace))
+    assert world.get(IPS, f"web-0.{namespace}")
+    world.apply(placed)
+    assert address(world, "web-0", namespace) == first != address(world, "rival", namespace)
 
 
 def test_a_scaled_down_statefulset_gives_addresses_back(world: World) -> None:

@@ -129,6 +129,12 @@ def test_what_nothing_would_honour_is_refused(fields: dict[str, object]) -> None
     assert sentence.startswith(f"spec.{next(iter(fields))}: ")
 
 
+def test_what_another_plugin_honours_is_not_refused() -> None:
+    document = {"metadata": {"name": "blue"}, "spec": {"cidrBlock": "10.0.0.0/24", "private": True, "acls": [{"match": "ip"}]}}
+    spec = msgspec.convert(document, Subnet).spec
+    assert [sentence.split(":")[0] for sentence in unsupported(spec, {"Subnet.spec.private"})] == ["spec.acls"]
+
+
 def test_what_is_honoured_is_not_refused() -> None:
     document = {"metadata": {"name": "blue"}, "spec": {"cidrBlock": "10.0.0.0/24", "gatewayType": "distributed", "natOutgoing": True}}
     assert not list(unsupported(msgspec.convert(document, Subnet).spec))
