@@ -40,7 +40,7 @@ class ClusterConfig(Settings):
 
 class Config(Settings):
     cluster: ClusterConfig = ClusterConfig()
-    plugins: tuple[str | dict[str, dict[str, Any] | None], ...] = ("vpc", "subnet", "node")
+    plugins: tuple[str | dict[str, dict[str, Any] | None], ...] = ("vpc", "subnet", "node", "service", "acl")
 
     def sections(self) -> dict[str, dict[str, Any]]:
         """Plugin name -> its section, in order. Raises ``ConfigError`` for a plugin named twice."""

@@ -81,8 +81,8 @@ def summary(result: dict[str, Any]) -> dict[str, float | str]:
     pods = burst["pods"]
 
     def writes(block: dict[str, Any]) -> float:
-        counts = (count for call, count in block["api"].items() if call.split()[0] in WRITES and call.split()[1] != "leases")
-        return float(sum(counts)) / pods
+        calls = [call.split() + [count] for call, count in block["api"].items()]
+        return float(sum(count for verb, kind, count in calls if verb in WRITES and kind != "leases") / pods)
 
     return {
         "pods": pods,

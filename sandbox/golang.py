@@ -155,6 +155,7 @@ def build_module(cache: Cache, module: Module, tools: Toolchain) -> None:
 def _copy_from_module(tools: Toolchain, module: Module, source: str, target: Path) -> None:
     """*source* is "host/owner/rest of the path"; the first two parts name the module."""
     name = "/".join(source.split("/")[:2])
+    tools.go(module.folder, "mod", "download", name)
     folder = tools.go(module.folder, "list", "-mod=readonly", "-m", "-f", "{{.Dir}}", name, logged=False).strip()
     shutil.copyfile(Path(folder) / source.removeprefix(name + "/"), target)
 

@@ -22,7 +22,7 @@ def problems(path: Path, text: str) -> list[str]:
 
 
 def test_defaults_load_the_built_in_plugins_in_order() -> None:
-    assert [p.name for p in plugins.load(plugins.CONTROLLER, config.Config()).plugins] == ["vpc", "subnet", "node"]
+    assert [p.name for p in plugins.load(plugins.CONTROLLER, config.Config()).plugins] == ["vpc", "subnet", "node", "service", "acl"]
 
 
 def test_an_unknown_key_names_the_nearest(tmp_path: Path) -> None:
