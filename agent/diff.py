@@ -36,18 +36,22 @@ def network_mtu(configured: int, tunnel_mtu: int, external_ids: Mapping[str, str
     return tunnel_mtu - max(_OVERHEAD.get(kind, 100) for kind in external_ids.get("ovn-encap-type", "geneve").split(",")) - outside
 
 
-def switch_writes(wanted: Iterable[HostState], switch: ovs.Switch) -> Writes:
-    """Writes to the local switch. Ports and keys that nobody wants are left: pods' ports are ADD's and DEL's."""
+def switch_writes(wanted: Iterable[HostState], switch: ovs.Switch, mtu: int = 0) -> Writes:
+    """Writes to the local switch. Ports and keys that nobody wants are left: pods' ports are ADD's and DEL's.
+
+    *mtu* is asked for in the switch's own words, where it is known: by itself the switch lowers an internal port to the
+    smallest of its bridge, and we would raise it again for ever.
+    """
     writes = Writes()
     for value in wanted:
         if isinstance(value, OvsPort):
-            _port(value, switch, writes)
+            _port(value, switch, mtu if value.type == "internal" else 0, writes)
         elif isinstance(value, OpenVSwitch) and switch.external_ids.get(value.external_id) != value.value:
             writes.operations.append(ovs.set_keys("Open_vSwitch", [], "external_ids", {value.external_id: value.value}))
     return writes
 
 
-def _port(port: OvsPort, switch: ovs.Switch, writes: Writes) -> None:
+def _port(port: OvsPort, switch: ovs.Switch, mtu: int, writes: Writes) -> None:
     if port.bridge not in switch.bridges:
         writes.blocked.append(f"the switch has no bridge {port.bridge} yet")
         return
@@ -63,6 +67,8 @@ def _port(port: OvsPort, switch: ovs.Switch, writes: Writes) -> None:
         changed["type"] = port.type
     if port.mac and interface.mac != port.mac:
         changed["mac"] = port.mac
+    if mtu and interface.mtu_request != mtu:
+        changed["mtu_request"] = mtu
     if changed:
         writes.operations.append({"op": "update", "table": "Interface", "where": where, "row": changed})
     if keys := {key: value for key, value in port.external_ids.items() if interface.external_ids.get(key) != value}:

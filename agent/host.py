@@ -104,13 +104,19 @@ class Host:
         if not self._switch.connected:
             return [f"no connection to the local switch at {self._switch.endpoint}"]
         values = list(wanted.values())
-        first = switch_writes(values, self._switch)
-        if first.operations:
-            log.info("switch.written", operations=len(first.operations))
-            await self._switch.commit(first.operations)
-        blocked = first.blocked + await self._kernel(values)
+        before = self.mtu
+        blocked = await self._on_switch(values) + await self._kernel(values)
+        if self.mtu != before:  # only now it is known what the tunnels leave
+            await self._on_switch(values)
         await self._firewall(values)
         return blocked
+
+    async def _on_switch(self, values: list[HostState]) -> list[str]:
+        writes = switch_writes(values, self._switch, self.mtu)
+        if writes.operations:
+            log.info("switch.written", operations=len(writes.operations))
+            await self._switch.commit(writes.operations)
+        return writes.blocked
 
     async def _kernel(self, values: list[HostState]) -> list[str]:
         links = {v.name for v in values if isinstance(v, Link)} | {v.link for v in values if isinstance(v, Address | Route)}

@@ -27,6 +27,7 @@ Operation: TypeAlias = Mapping[str, Any]
 
 _MAP = {"type": {"key": "string", "value": "string", "min": 0, "max": "unlimited"}}
 _OPTIONAL = {"type": {"key": "string", "min": 0, "max": 1}}
+_NUMBER = {"type": {"key": "integer", "min": 0, "max": 1}}
 
 
 def _references(table: str) -> dict[str, Any]:
@@ -38,7 +39,7 @@ _COLUMNS: dict[str, dict[str, Any]] = {
     "Open_vSwitch": {"external_ids": _MAP, "bridges": _references("Bridge")},
     "Bridge": {"name": _TEXT, "ports": _references("Port"), "external_ids": _MAP},
     "Port": {"name": _TEXT, "interfaces": _references("Interface")},
-    "Interface": {"name": _TEXT, "type": _TEXT, "mac": _OPTIONAL, "external_ids": _MAP, "error": _OPTIONAL},
+    "Interface": {"name": _TEXT, "type": _TEXT, "mac": _OPTIONAL, "mtu_request": _NUMBER, "external_ids": _MAP, "error": _OPTIONAL},
 }
 # The columns that are read, as ovs-vswitchd.conf.db(5) types them; the server is asked for no others.
 _SCHEMA: dict[str, Any] = {"name": "Open_vSwitch", "version": "8.0.0", "tables": {}}
@@ -53,6 +54,7 @@ class Interface:
     mac: str = ""
     error: str = ""
     external_ids: Mapping[str, str] = field(default_factory=dict)
+    mtu_request: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +221,8 @@ def _value(table: str, row: Any) -> Any:
         return Bridge(row.name, str(row.uuid), frozenset(str(port.uuid) for port in row.ports), dict(row.external_ids))
     if table == "Port":
         return Port(row.name, str(row.uuid))
-    return Interface(row.name, str(row.uuid), row.type, "".join(row.mac), "".join(row.error), dict(row.external_ids))
+    texts = ("".join(row.mac), "".join(row.error), dict(row.external_ids))
+    return Interface(row.name, str(row.uuid), row.type, *texts, mtu_request=sum(row.mtu_request))
 
 
 class _Api:

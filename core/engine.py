@@ -266,7 +266,7 @@ class Engine:
             self.faults.pop(key, None)
             return False
         self.faults[key] = faults
-        batch.failures += [Failure(key, f"Validate{self._kind(key)}Failed", sentence) for sentence in faults]
+        batch.failures += [Failure(key, self.kinds[key.kind].fault, sentence) for sentence in faults]
         return True
 
     def _addressed(self, key: Key, obj: Object, view: View, batch: Batch) -> bool:
@@ -375,9 +375,6 @@ class Engine:
         """Labels whose rows must stay though nobody says them now: a plugin failed, or its object is faulty."""
         labels = {self._label(key, plugin.name) for key in self._mute for plugin in self.plugins.plugins}
         return labels | ({f"{SETS}/"} if self._mute else set())  # nobody knows which sets they would have asked for
-
-    def _kind(self, key: Key) -> str:
-        return self.kinds[key.kind].kind if key.kind in self.kinds else key.kind
 
     def _touch(self, token: tuple[str, ...]) -> None:
         for reader in self.readers.of(token):

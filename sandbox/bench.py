@@ -81,7 +81,7 @@ def summary(result: dict[str, Any]) -> dict[str, float | str]:
     pods = burst["pods"]
 
     def writes(block: dict[str, Any]) -> float:
-        calls = [call.split() + [count] for call, count in block["api"].items()]
+        calls = [[*call.split(), count] for call, count in block["api"].items()]
         return float(sum(count for verb, kind, count in calls if verb in WRITES and kind != "leases") / pods)
 
     return {

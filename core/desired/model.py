@@ -124,8 +124,8 @@ class AddressRequest:
     """Which addresses an object wants.
 
     *port* is the port's name: a lease is known by it. *pools* are tried in order. *addresses* asks for these
-    (one per family at most); empty: whatever is free. *recorded*: the object says itself that it holds them
-    already (after a restart they are taken before anything new is handed out). *sticky*: keep the lease when the
+    (one per family at most); empty: whatever is free. *field* is where its author asked for them. *recorded*: the object
+    says itself that it holds them already (after a restart they are taken before anything new is handed out). *sticky*: keep the lease when the
     object is made again under the same name (a StatefulSet's pod).
     """
 
@@ -133,6 +133,7 @@ class AddressRequest:
     pools: tuple[str, ...]
     addresses: tuple[str, ...] = ()
     mac: str = ""
+    field: str = ""
     recorded: bool = False
     sticky: bool = False
 

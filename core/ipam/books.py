@@ -127,9 +127,10 @@ class Books:
         for last, pool in enumerate(pools, 1 - len(pools)):
             try:
                 return self.ipam.allocate(request, pool, key, uid)
-            except Invalid:
+            except Invalid as invalid:
                 if last == 0:
-                    raise
+                    where = f"{request.field}: " if request.field and (request.addresses or request.mac) else ""
+                    raise Invalid(f"{where}{invalid}", reason=invalid.reason) from None
         raise AssertionError("unreachable: the last pool answers or raises")
 
     def _taken(self, lease: Lease | None) -> None:

@@ -174,6 +174,7 @@ SUBNETS = Kind(
         "vpc": lambda s: [s.spec.vpc] if s.spec.vpc else [],
         "default": lambda s: ["true"] if s.spec.default else [],
     },
+    fault="ValidateLogicalSwitchFailed",
 )
 IPS = Kind("kubeovn.io", "v1", "ips", "IP", Ip, namespaced=False, indexes={"subnet": lambda ip: [ip.spec.subnet]})
 

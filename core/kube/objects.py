@@ -49,7 +49,7 @@ class Kind(Generic[T]):
 
     *indexes* name ways to look objects up (``view.select``): a function from the object to the values it is found under.
     Two plugins that ask for one kind must ask for the same struct; their indexes are united. An *optional* kind may be missing
-    in a cluster: until it is served there is no object of it.
+    in a cluster: until it is served there is no object of it. *fault* is the reason of Events about an object that is not valid.
     """
 
     group: str
@@ -61,6 +61,7 @@ class Kind(Generic[T]):
     indexes: Mapping[str, Callable[[T], Iterable[str]]] = field(default_factory=dict, compare=False)
     field_selector: str = ""
     optional: bool = False
+    fault: str = "Invalid"
 
     @property
     def api_version(self) -> str:

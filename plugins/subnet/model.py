@@ -89,6 +89,7 @@ def pod_request(pod: Pod, view: View, fallback: str) -> AddressRequest:
     if (lease := view.lease(port)) and lease.uid == meta.uid:
         return AddressRequest(port, (lease.pool,), lease.addresses, lease.mac, recorded=True, sticky=sticky)
     asked = AddressRequest(port, (), addresses(notes.get(IP_ADDRESS, "")), mac(notes.get(MAC_ADDRESS, "")), sticky=sticky)
+    asked = replace(asked, field=f"annotation {IP_ADDRESS if asked.addresses else MAC_ADDRESS}")
     if notes.get(ALLOCATED) == "true" and (page := view.get(IPS, port)):
         same = page.spec.ip_address == notes.get(IP_ADDRESS) and page.spec.subnet == notes.get(LOGICAL_SWITCH)
         if same and page.metadata.annotations.get(OWNER_UID, meta.uid) == meta.uid:

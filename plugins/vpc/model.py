@@ -46,7 +46,7 @@ class Vpc(Object):
     status: msgspec.Raw = msgspec.Raw(b"{}")
 
 
-VPCS: Kind[Vpc] = Kind("kubeovn.io", "v1", "vpcs", "Vpc", Vpc, namespaced=False)
+VPCS: Kind[Vpc] = Kind("kubeovn.io", "v1", "vpcs", "Vpc", Vpc, namespaced=False, fault="ValidateVpcFailed")
 
 EXTERNAL_LABEL = ANNOTATION + "vpc_external"  # a router that somebody else keeps
 POLICIES = {"": "dst-ip", "policyDst": "dst-ip", "policySrc": "src-ip"}

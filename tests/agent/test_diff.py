@@ -127,6 +127,12 @@ def test_a_port_that_is_right_costs_nothing_whatever_others_added() -> None:
     assert switch_writes([PORT, OpenVSwitch("system-id", "one")], held_switch()).operations == []
 
 
+def test_the_mtu_is_asked_of_the_switch_as_soon_as_it_is_known() -> None:
+    [update, _] = switch_writes([PORT], held_switch(), 1500).operations
+    assert update["row"] == {"mtu_request": 1500}
+    assert switch_writes([PORT], held_switch(mtu_request=1500), 1500).operations == []
+
+
 @pytest.mark.parametrize(
     ("interface", "count"), [({"mac": "0a:00:00:00:00:02"}, 2), ({"external_ids": {"iface-id": "x"}}, 1), ({"type": ""}, 2)], ids=str
 )

@@ -59,7 +59,7 @@ def test_hook_validate_keeps_the_last_good_state() -> None:
     world.apply(namespace("a", bad="yes"))
     assert world.rows("Logical_Switch")["a"]["other_config"] == {"kind": "good"}
     [failure] = world.failures
-    assert (failure.reason, failure.sentence) == ("ValidateNamespaceFailed", "metadata.labels: bad is bad; leave it out")
+    assert (failure.reason, failure.sentence) == ("Invalid", "metadata.labels: bad is bad; leave it out")
 
 
 class Pooled(Watching):

@@ -64,9 +64,6 @@ class Cluster:
     def all(self, kind: str, namespace: str = "", *more: str) -> list[Json]:
         return list(json.loads(self.kubectl("get", kind, *_in(namespace), *more, "-o", "json"))["items"])
 
-    def exists(self, kind: str, name: str, namespace: str = "") -> bool:
-        return bool(self.kubectl("get", kind, name, *_in(namespace), "--ignore-not-found", "-o", "name"))
-
     def delete(self, kind: str, *names: str, namespace: str = "", wait: bool = True) -> None:
         self.kubectl("delete", kind, *names, *_in(namespace), f"--wait={str(wait).lower()}", "--ignore-not-found")
 
@@ -112,9 +109,9 @@ class Cluster:
         """Runs *argv* in *pod*; what it printed. Raises ``CommandFailed``."""
         return self.kubectl("-n", pod.namespace, "exec", pod.name, "--", *argv, timeout=timeout)
 
-    def on(self, node: str, *argv: str, stdin: str = "", check: bool = True) -> str:
+    def on(self, node: str, *argv: str, stdin: str = "") -> str:
         """Runs *argv* on *node*."""
-        return run(["runc", "exec", self.plan.space(node), *argv], stdin=stdin, check=check, timeout=30)
+        return run(["runc", "exec", self.plan.space(node), *argv], stdin=stdin, timeout=30)
 
     def outside_argv(self, *argv: str) -> list[str]:
         return ["ip", "netns", "exec", self.plan.space("out"), *argv]

@@ -58,7 +58,7 @@ def test_bad_subnet(cluster: Cluster, own_subnet: OwnSubnet, case: str) -> None:
     cluster.wait("condition=Ready=False", f"subnet/{name}")
     conditions = {c["type"]: c for c in cluster.get("subnet", name)["status"]["conditions"]}
     assert sentence in conditions["Validated"]["message"]
-    assert sentence in cluster.warning("", name, "ValidateSubnetFailed")
+    assert sentence in cluster.warning("", name, "ValidateLogicalSwitchFailed")
     cluster.delete("subnet", name)
 
 

@@ -14,6 +14,10 @@ def notes(node: Json) -> dict[str, str]:
     return {key: held[f"ovn.kubernetes.io/{key}"] for key in SAME}
 
 
+def container(pod: Json) -> Json:
+    return dict(pod["status"]["containerStatuses"][0])
+
+
 def test_node_comes_back(cluster: Cluster, namespace: str) -> None:
     """Its pods run again with their addresses and are reached; the Node keeps what the controller gave it."""
     node = cluster.plan.nodes[-1]
@@ -21,12 +25,13 @@ def test_node_comes_back(cluster: Cluster, namespace: str) -> None:
     there, here = cluster.run_pods(
         namespace, pod_spec(namespace, "there", node=node, image=AGNHOST), pod_spec(namespace, "here", node="node1", image=AGNHOST)
     )
+    old = container(cluster.get("pod", "there", namespace))["containerID"]
     teardown.down_node(cluster.plan, node)
     sandbox.boot_node(cluster.plan, node)
 
     def runs_again() -> bool:
-        containers = cluster.get("pod", "there", namespace)["status"]["containerStatuses"]
-        return bool(containers[0]["ready"] and containers[0]["restartCount"])
+        held = container(cluster.get("pod", "there", namespace))
+        return bool(held["ready"]) and held.get("containerID") != old
 
     cluster.eventually(runs_again, "the pod of that node", 120)
     cluster.steady()

@@ -61,7 +61,7 @@ def test_a_full_subnet_says_so_and_serves_when_an_address_is_free(world: World) 
 @pytest.mark.parametrize(
     ("annotation", "words"),
     [
-        ({"ip_address": "10.99.0.1"}, ["10.99.0.1", "blue"]),
+        ({"ip_address": "10.99.0.1"}, ["annotation ovn.kubernetes.io/ip_address: 10.99.0.1", "blue"]),
         ({"ip_address": "10.20.0.1"}, ["10.20.0.1"]),
         ({"ip_address": "10.20.0.2"}, ["10.20.0.2", "held by", "holder"]),
         ({"ip_address": "no address"}, ["'no address'", "not an address"]),
