@@ -123,10 +123,10 @@ Contribution: TypeAlias = Row | Extend | Member | Annotation | Default | Finaliz
 class AddressRequest:
     """Which addresses an object wants.
 
-    *port* is the port's name: a lease is known by it. *pools* are tried in order. *addresses* asks for these
-    (one per family at most); empty: whatever is free. *field* is where its author asked for them. *recorded*: the object
-    says itself that it holds them already (after a restart they are taken before anything new is handed out). *sticky*: keep the lease when the
-    object is made again under the same name (a StatefulSet's pod).
+    *port* is the port's name: a lease is known by it. *pools* are tried in order. *addresses* asks for these (one per
+    family at most); empty: whatever is free. *field* is where its author asked for them. *recorded*: the object says
+    itself that it holds them already (after a restart they are taken before anything new is handed out). *sticky*: keep
+    the lease when the object is made again under the same name (a StatefulSet's pod).
     """
 
     port: str
