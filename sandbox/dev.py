@@ -25,7 +25,7 @@ def replace_pods(plan: Plan) -> list[str]:
         list(pool.map(lambda node: store.load_newer(Machine(plan, node)), plan.nodes))
     gone: list[str] = []
     for selector in SELECTORS:
-        gone += kubectl(plan, "-n", NAMESPACE, "delete", "pod", "-l", selector, "--wait=false", "-o", "name").split()
+        gone += kubectl(plan, "-n", NAMESPACE, "delete", "pod", "-l", selector, "--grace-period=1", "--wait=false", "-o", "name").split()
     return gone
 
 
