@@ -216,7 +216,9 @@ class DNSNameResolver(Object):
         return frozenset(str(net.address(ip)) for ip in found if net.is_address(ip) and net.address(ip).version == version)
 
 
-RESOLVERS: Kind[DNSNameResolver] = Kind("kubeovn.io", "v1", "dnsnameresolvers", "DNSNameResolver", DNSNameResolver, namespaced=False)
+RESOLVERS: Kind[DNSNameResolver] = Kind(
+    "kubeovn.io", "v1", "dnsnameresolvers", "DNSNameResolver", DNSNameResolver, namespaced=False, optional=True
+)
 
 
 def _named(name: str) -> Iterable[Port]:

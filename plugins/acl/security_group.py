@@ -81,7 +81,7 @@ class SecurityGroup(Object):
     status: msgspec.Raw = msgspec.Raw(b"{}")
 
 
-GROUPS: Kind[SecurityGroup] = Kind("kubeovn.io", "v1", "security-groups", "SecurityGroup", SecurityGroup, namespaced=False)
+GROUPS: Kind[SecurityGroup] = Kind("kubeovn.io", "v1", "security-groups", "SecurityGroup", SecurityGroup, namespaced=False, optional=True)
 
 
 def group_name(name: str) -> str:

@@ -180,7 +180,7 @@ def _found_under(service: Service) -> Iterable[str]:
 
 SERVICES: Kind[Service] = Kind("", "v1", "services", "Service", Service, indexes={"address": _found_under})
 SWITCH_LB_RULES: Kind[SwitchLbRule] = Kind(
-    "kubeovn.io", "v1", "switch-lb-rules", "SwitchLBRule", SwitchLbRule, namespaced=False, fault="ValidateSwitchLBRuleFailed"
+    "kubeovn.io", "v1", "switch-lb-rules", "SwitchLBRule", SwitchLbRule, namespaced=False, fault="ValidateSwitchLBRuleFailed", optional=True
 )
 ENDPOINT_SLICES: Kind[EndpointSlice] = Kind(
     "discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", EndpointSlice, indexes={"service": _of_service}

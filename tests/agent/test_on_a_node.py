@@ -87,7 +87,7 @@ async def test_damage_is_mended(bed: Bed, damage: str, sign: str, words: str) ->
     await bed.settled()
     assert whole()
     sh(*damage.split())
-    assert not whole()
+    assert not whole() or "mtu" in damage  # of its port's MTU the switch takes care itself, and may be quicker than we look
     await eventually(whole, f"mended after {damage}")
     await bed.settled()
     writes = bed.writes

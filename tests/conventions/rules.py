@@ -156,8 +156,9 @@ HOSTS = (
     "kubernetes.default.svc.cluster.local", "127.0.0.1", "localhost", "192.0.2.1", "json-schema.org", "www.apache.org",
     "kubernetes.default.svc", "docs.pytest.org", "bford.info",
     "kubernetes.io", "github.com", "www.ovn.org", "docs.ovn.org", "docs.openvswitch.org", "www.cni.dev", "pkg.go.dev", "deb.debian.org",
-    "proxy.golang.org", "sum.golang.org", "pypi.org", "example.com", "example.org", "keepachangelog.com", "semver.org",
+    "proxy.golang.org", "sum.golang.org", "pypi.org", "example.com", "example.org", "keepachangelog.com", "semver.org", "example",
 )  # fmt: skip
+_PRIVATE = re.compile(r"(?:10|172\.(?:1[6-9]|2\d|3[01])|192\.168)\.")  # RFC 1918
 
 
 def foreign_words(text: str) -> Iterator[str]:
@@ -166,7 +167,7 @@ def foreign_words(text: str) -> Iterator[str]:
         if found := _FOREIGN.search(line):
             yield f"line {number}: {found[0]}"
         for host in _HOST.findall(line):
-            if "." in host and not any(host == known or host.endswith("." + known) for known in HOSTS):
+            if "." in host and not _PRIVATE.match(host) and not any(host == known or host.endswith("." + known) for known in HOSTS):
                 yield f"line {number}: host {host} is not one that everybody has"
 
 

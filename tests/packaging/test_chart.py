@@ -138,7 +138,7 @@ def test_the_configuration_is_one_that_loads(stack: str, tmp_path: Path) -> None
     file.write_text(find(manifests, "ConfigMap", "ovnloom-config")["data"]["ovnloom.yaml"])
     loaded = config.load(file)
     sections = loaded.sections()
-    assert list(sections) == ["vpc", "subnet", "node", "service", "acl"]
+    assert list(sections) == ["vpc", "subnet", "node"]
     assert sections["subnet"]["excludeIps"] == ["10.16.0.9"]
     expected = {"ipv4": 1, "ipv6": 1, "dual_stack": 2}[stack]
     assert [len(s.split(",")) for s in (sections["subnet"]["cidr"], sections["node"]["cidr"], loaded.cluster.service_cidr)] == [
