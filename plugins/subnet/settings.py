@@ -9,7 +9,7 @@ class SubnetConfig(Settings):
     """*cidr*, *gateway* and *exclude_ips* are of the default Subnet, made at first start; afterwards the Subnet object counts.
 
     *masquerade_services*: replies to what kube-proxy sent on to a pod must come back through the node that did so, so such
-    traffic gets the node's address as source. Off when OVN itself balances Services.
+    traffic gets the node's address as source. Stays on beside OVN's load balancers: some Services are kube-proxy's all the same.
     """
 
     cidr: str = "10.16.0.0/16"

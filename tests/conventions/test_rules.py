@@ -62,7 +62,7 @@ def test_foreign_words(line: str) -> None:
 
 
 def test_known_words() -> None:
-    assert not list(rules.foreign_words("the network's /path/work/x, https://github.com/ovn-org/ovn and http://127.0.0.1:8080"))
+    assert not list(rules.foreign_words("the network's /path/of/x, https://github.com/ovn-org/ovn and http://127.0.0.1:8080"))
 
 
 @pytest.mark.parametrize(
