@@ -95,6 +95,27 @@ def test_an_author_who_pretends_to_have_an_address_gets_no_more_than_who_asks(wo
     assert [f for f in world.failures if f.key.name == "liar"]
 
 
+def test_after_a_restart_an_author_who_pretends_does_not_come_before_the_holder(world: World) -> None:
+    world.apply(SUBNET, pod("holder", "team"))
+    held = address(world, "holder")
+    assert held
+    pretended = {"allocated": "true", "ip_address": held, "logical_switch": "blue"}
+    again = World(*world.plugins.plugins)
+    again._versions, again.database = world._versions, world.database
+    for name in ("other-liar", "liar"):  # both are seen before the holder
+        again.put(pod(name, "team", annotations={f"ovn.kubernetes.io/{k}": v for k, v in pretended.items()}))
+    for name, cache in world.caches.items():
+        for obj in cache.all():
+            again.caches[name].upsert(obj)
+    again.engine.load()
+    again.settle()
+    lease = again.engine.ipam.lease("holder.team")
+    assert lease and lease.v4 == held
+    assert again.engine.ipam.lease("liar.team") is None
+    assert "liar.team" not in again.rows("Logical_Switch_Port")
+    assert [f for f in again.failures if f.key.name == "liar"] and not [f for f in again.failures if f.key.name == "holder"]
+
+
 def test_a_pod_made_again_under_its_name_gets_a_new_address(world: World) -> None:
     world.apply(SUBNET, pod("p", "team"))
     first = address(world, "p")
